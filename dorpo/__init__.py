@@ -1,0 +1,1 @@
+"""The preference dataset, and distillation-oriented odds ratio preference optimization (DORPO) on it."""

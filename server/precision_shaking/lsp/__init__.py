@@ -1,0 +1,1 @@
+"""What an editor talks to: the only part that speaks LSP."""

@@ -1,0 +1,1 @@
+"""SAPE, the semi-autonomous production engine: agents, workflow, execution. It knows nothing of editors."""

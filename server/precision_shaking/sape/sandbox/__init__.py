@@ -1,0 +1,1 @@
+"""Running a script that a model wrote without letting it near the machine."""

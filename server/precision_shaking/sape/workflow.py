@@ -1,0 +1,312 @@
+"""The SAPE workflow as a pure state machine: no input or output, no clock, no model.
+
+`advance(state, event)` returns the next state and what must be recorded; `task(state)` says what has to
+happen next. Everything a session does is one of these tasks, and everything it learns is one of these events.
+
+Source: the white paper's "Precision Shaking" mechanism.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve, field, frozen
+
+from precision_shaking.sape.happenings import (
+    Answered,
+    AskForHelp,
+    AskLead,
+    AskPlanner,
+    AskUser,
+    AskWorker,
+    AttemptExecuted,
+    AttemptMade,
+    AttemptRejected,
+    Commented,
+    Event,
+    Execute,
+    Executed,
+    FeedbackGiven,
+    Helped,
+    Instructed,
+    PlanMade,
+    Planned,
+    Produced,
+    PromptFixed,
+    ReadFeedback,
+    Record,
+    SessionEnded,
+    StepAbandoned,
+    StepAccepted,
+    Stopped,
+    Task,
+    TeacherSwitched,
+    Unclear,
+    Unreadable,
+)
+from precision_shaking.sape.vocabulary import (
+    Attempt,
+    Help,
+    Limits,
+    Outcome,
+    Phase,
+    Reason,
+    SessionStatus,
+    Setback,
+    Verdict,
+)
+
+
+@frozen
+class State:
+    """Where a session stands.
+
+    Attributes:
+        current_script: The script that the agents work on; changes only on further edit and accept (a skipped
+            step puts back what it began with).
+        step: Index of the current step, -1 before there is a plan.
+        cycle: Cycle within the step, 1 for the first.
+        step_script: The current script when the step began; with the first instruction it is the prompt.
+        teacher: Index of the worker's teacher for this step.
+        failed: Failed attempts of this teacher at this step.
+        unreadable: Unreadable answers in a row of this teacher.
+        unclear: Whether the analyzer could not tell what the user's words mean.
+    """
+
+    request: str
+    current_script: str
+    limits: Limits = field(factory=Limits)
+    phase: Phase = Phase.PLANNING
+    steps: tuple[str, ...] = ()
+    step: int = -1
+    cycle: int = 0
+    step_script: str = ""
+    instruction: str = ""
+    setback: Setback | None = None
+    attempt: Attempt | None = None
+    words: str = ""
+    amended: str | None = None
+    teacher: int = 0
+    failed: int = 0
+    unreadable: int = 0
+    unclear: bool = False
+    status: SessionStatus | None = None
+
+
+@frozen
+class Transition:
+    """The next state, and what must be stored before anybody is told of it."""
+
+    state: State
+    records: tuple[Record, ...] = ()
+
+
+class InvalidEventError(ValueError):
+    """An event arrived in a phase that cannot take it."""
+
+
+def begin(request: str, script: str, limits: Limits) -> State:
+    """The state of a session that has not been planned yet."""
+    return State(request=request, current_script=script, limits=limits)
+
+
+def advance(state: State, event: Event) -> Transition:
+    """Apply one event.
+
+    Raises:
+        InvalidEventError: The event cannot happen in this phase.
+    """
+    if isinstance(event, Stopped) and state.phase is not Phase.FINISHED:
+        return _end(state, SessionStatus.ABANDONED)
+    handler = _HANDLERS.get((state.phase, type(event)))
+    if handler is None:
+        raise InvalidEventError(f"{type(event).__name__} cannot happen while {state.phase}")
+    return handler(state, event)
+
+
+def _planned(state: State, event: Planned) -> Transition:
+    steps = tuple(step.strip() for step in event.steps if step.strip())[: state.limits.max_steps]
+    steps = steps or (state.request,)
+    return Transition(_open_step(evolve(state, steps=steps), 0), (PlanMade(steps),))
+
+
+def _open_step(state: State, step: int) -> State:
+    return evolve(
+        state,
+        phase=Phase.INSTRUCTING,
+        step=step,
+        cycle=1,
+        step_script=state.current_script,
+        instruction="",
+        setback=None,
+        attempt=None,
+        words="",
+        amended=None,
+        teacher=0,
+        failed=0,
+        unreadable=0,
+        unclear=False,
+    )
+
+
+def _instructed(state: State, event: Instructed) -> Transition:
+    next_state = evolve(state, phase=Phase.WORKING, instruction=event.instruction, attempt=None, unreadable=0)
+    # A setback means that the step has its prompt already.
+    if state.setback is not None:
+        return Transition(next_state)
+    return Transition(next_state, (PromptFixed(state.step, event.instruction, state.step_script),))
+
+
+def _produced(state: State, event: Produced) -> Transition:
+    next_state = evolve(state, phase=Phase.EXECUTING, attempt=event.attempt, unreadable=0)
+    return Transition(next_state, (AttemptMade(state.step, state.cycle, event.attempt),))
+
+
+def _unreadable(state: State, event: Unreadable) -> Transition:  # noqa: ARG001 (the reason is shown, not used)
+    count = state.unreadable + 1
+    if count < state.limits.max_unreadable:
+        return Transition(evolve(state, unreadable=count))
+    return _next_teacher(state)
+
+
+def _executed(state: State, event: Executed) -> Transition:
+    attempt = _attempt(state)
+    record = AttemptExecuted(attempt, event)
+    if event.outcome is not Outcome.SCRIPT_ERROR:
+        return Transition(evolve(state, phase=Phase.ASKING, unclear=False), (record,))
+    failed = _fail(state, Setback(Reason.ERROR, attempt.script, event.output))
+    return Transition(failed.state, (record, *failed.records))
+
+
+def _commented(state: State, event: Commented) -> Transition:
+    return Transition(evolve(state, phase=Phase.READING, words=event.words, amended=event.amended))
+
+
+def _unclear(state: State, event: Unclear) -> Transition:  # noqa: ARG001 (carries nothing)
+    return Transition(evolve(state, phase=Phase.ASKING, unclear=True))
+
+
+def _answered(state: State, event: Answered) -> Transition:
+    attempt = _attempt(state)
+    words = event.words or state.words
+    amended = event.amended if event.amended is not None else state.amended
+    if amended == attempt.script:
+        amended = None
+    answer = evolve(event, words=words, amended=amended)
+    feedback = FeedbackGiven(attempt, answer)
+    if event.verdict is Verdict.ACCEPTED:
+        transition = _accept(state, attempt, amended, event.document)
+    elif event.verdict is Verdict.REDO:
+        transition = _fail(state, Setback(Reason.REDO, attempt.script, words))
+    else:
+        script = attempt.script if amended is None else amended
+        transition = _fail(state, Setback(Reason.FURTHER_EDIT, script, words))
+        transition = evolve(transition, state=evolve(transition.state, current_script=script))
+    return evolve(transition, records=(feedback, *transition.records))
+
+
+def _accept(state: State, attempt: Attempt | None, amended: str | None, document: str | None) -> Transition:
+    records: list[Record] = []
+    if attempt is not None and amended is not None:
+        records.append(AttemptRejected(state.step, attempt, Reason.AMENDED))
+    records.append(StepAccepted(state.step, state.cycle, attempt, amended))
+    accepted = amended if amended is not None else _attempt(state).script
+    script = document if document is not None else accepted
+    return _close_step(evolve(state, current_script=script), records)
+
+
+def _fail(state: State, setback: Setback) -> Transition:
+    """Make the attempt a rejected one, and begin the next cycle or bring in the next teacher."""
+    record = AttemptRejected(state.step, _attempt(state), setback.reason)
+    next_state = evolve(
+        state,
+        phase=Phase.INSTRUCTING,
+        cycle=state.cycle + 1,
+        setback=setback,
+        attempt=None,
+        words="",
+        amended=None,
+        failed=state.failed + 1,
+        unclear=False,
+    )
+    if next_state.failed < state.limits.max_attempts:
+        return Transition(next_state, (record,))
+    switched = _next_teacher(next_state)
+    return Transition(switched.state, (record, *switched.records))
+
+
+def _next_teacher(state: State) -> Transition:
+    teacher = state.teacher + 1
+    if teacher >= state.limits.teachers:
+        return Transition(evolve(state, phase=Phase.STUCK))
+    next_state = evolve(state, teacher=teacher, failed=0, unreadable=0)
+    return Transition(next_state, (TeacherSwitched(state.step, teacher),))
+
+
+def _helped(state: State, event: Helped) -> Transition:
+    if event.script is not None:
+        return _accept(evolve(state, attempt=None), None, event.script, None)
+    if event.choice is Help.STOP:
+        return _end(state, SessionStatus.ABANDONED)
+    if event.choice is Help.SKIP:
+        # Nothing of a skipped step stays: what it changed was never accepted.
+        restored = evolve(state, current_script=state.step_script)
+        return _close_step(restored, [StepAbandoned(state.step)])
+    retry = evolve(state, teacher=0, failed=0, unreadable=0, attempt=None)
+    return Transition(evolve(retry, phase=Phase.INSTRUCTING if state.setback else Phase.WORKING))
+
+
+def _close_step(state: State, records: list[Record]) -> Transition:
+    if state.step + 1 < len(state.steps):
+        return Transition(_open_step(state, state.step + 1), tuple(records))
+    ended = evolve(state, phase=Phase.FINISHED, attempt=None, setback=None, status=SessionStatus.DONE)
+    return Transition(ended, (*records, SessionEnded(SessionStatus.DONE)))
+
+
+def _end(state: State, status: SessionStatus) -> Transition:
+    records: tuple[Record, ...] = (SessionEnded(status),)
+    if state.step >= 0:
+        records = (StepAbandoned(state.step), *records)
+    return Transition(evolve(state, phase=Phase.FINISHED, attempt=None, status=status), records)
+
+
+def _attempt(state: State) -> Attempt:
+    if state.attempt is None:
+        raise InvalidEventError(f"there is no attempt while {state.phase}")
+    return state.attempt
+
+
+_HANDLERS: dict[tuple[Phase, type], Callable[..., Transition]] = {
+    (Phase.PLANNING, Planned): _planned,
+    (Phase.INSTRUCTING, Instructed): _instructed,
+    (Phase.WORKING, Produced): _produced,
+    (Phase.WORKING, Unreadable): _unreadable,
+    (Phase.EXECUTING, Executed): _executed,
+    (Phase.ASKING, Commented): _commented,
+    (Phase.ASKING, Answered): _answered,
+    (Phase.READING, Answered): _answered,
+    (Phase.READING, Unclear): _unclear,
+    (Phase.STUCK, Helped): _helped,
+}
+
+
+def task(state: State) -> Task | None:
+    """What has to happen next; None when the session is over."""
+    match state.phase:
+        case Phase.PLANNING:
+            return AskPlanner(state.request, state.current_script)
+        case Phase.INSTRUCTING:
+            return AskLead(state.steps[state.step], state.current_script, state.setback)
+        case Phase.WORKING:
+            repeat = state.failed + state.unreadable
+            return AskWorker(state.instruction, state.current_script, state.teacher, state.setback, repeat)
+        case Phase.EXECUTING:
+            return Execute(_attempt(state).script)
+        case Phase.ASKING:
+            return AskUser(_attempt(state), state.unclear)
+        case Phase.READING:
+            return ReadFeedback(state.words, state.steps[state.step], _attempt(state))
+        case Phase.STUCK:
+            return AskForHelp(state.steps[state.step])
+        case Phase.FINISHED:
+            return None

@@ -1,0 +1,264 @@
+"""What a session tells its audience: one frozen class per event, and their JSON form.
+
+Steps are counted from 0, cycles from 1. An event is emitted only after what it reports has been stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, get_args
+
+from attrs import asdict, fields, frozen
+
+
+@frozen
+class SessionStarted:
+    """A session began; `teachers` is the pool in the order it is used."""
+
+    kind: ClassVar[str] = "session_started"
+    session: str
+    document: str
+    request: str
+    teachers: tuple[str, ...]
+
+
+@frozen
+class AgentStarted:
+    """An agent was asked; `step` and `cycle` are None while planning."""
+
+    kind: ClassVar[str] = "agent_started"
+    agent: str
+    teacher: str
+    step: int | None
+    cycle: int | None
+
+
+@frozen
+class AgentText:
+    """A piece of an agent's answer, while it is being written."""
+
+    kind: ClassVar[str] = "agent_text"
+    agent: str
+    field: str
+    text: str
+
+
+@frozen
+class AgentFinished:
+    """An agent answered, whether readable or not."""
+
+    kind: ClassVar[str] = "agent_finished"
+    agent: str
+    teacher: str
+    seconds: float
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+@frozen
+class PlanReady:
+    """The change request was divided into these steps."""
+
+    kind: ClassVar[str] = "plan_ready"
+    steps: tuple[str, ...]
+
+
+@frozen
+class StepStarted:
+    """Work on a step began."""
+
+    kind: ClassVar[str] = "step_started"
+    step: int
+    text: str
+
+
+@frozen
+class InstructionReady:
+    """The lead wrote the worker's instruction for this cycle."""
+
+    kind: ClassVar[str] = "instruction_ready"
+    step: int
+    cycle: int
+    instruction: str
+
+
+@frozen
+class AnswerUnreadable:
+    """The worker's answer cannot be used; it is neither shown nor a label."""
+
+    kind: ClassVar[str] = "answer_unreadable"
+    step: int
+    cycle: int
+    teacher: str
+    why: str
+
+
+@frozen
+class AttemptExecuted:
+    """An attempt was run in the sandbox; `outcome` is one of `vocabulary.Outcome`."""
+
+    kind: ClassVar[str] = "attempt_executed"
+    step: int
+    cycle: int
+    attempt: str
+    outcome: str
+    exit_code: int | None
+    output: str
+    seconds: float
+    backend: str
+    detail: str
+
+
+@frozen
+class ProposalReady:
+    """A script waits for the user's answer.
+
+    Attributes:
+        base: What the user's document holds: the last accepted text, which a further edit does not change.
+        script: The proposed text.
+        unclear: The user's words could not be read as a verdict: the same proposal is asked about again.
+    """
+
+    kind: ClassVar[str] = "proposal_ready"
+    step: int
+    cycle: int
+    attempt: str
+    base: str
+    script: str
+    reasoning: str
+    teacher: str
+    outcome: str
+    output: str
+    unclear: bool
+
+
+@frozen
+class FeedbackRead:
+    """The user's answer was understood; `decided_by` is `user` (a button) or `analyzer` (free words)."""
+
+    kind: ClassVar[str] = "feedback_read"
+    attempt: str
+    verdict: str
+    decided_by: str
+    words: str
+
+
+@frozen
+class RowWritten:
+    """A dataset row was stored.
+
+    Attributes:
+        reason: Why its rejected side was rejected; None when it has none.
+        soft_labels: Whether the teacher's log-probabilities were stored with the attempt.
+        rows: Rows this session has written so far.
+    """
+
+    kind: ClassVar[str] = "row_written"
+    step: int
+    reason: str | None
+    soft_labels: bool
+    rows: int
+
+
+@frozen
+class StepAccepted:
+    """A step was accepted with this text; `rows` of the step are complete now."""
+
+    kind: ClassVar[str] = "step_accepted"
+    step: int
+    script: str
+    rows: int
+
+
+@frozen
+class TeacherSwitched:
+    """The worker moved on to this teacher."""
+
+    kind: ClassVar[str] = "teacher_switched"
+    step: int
+    teacher: str
+
+
+@frozen
+class HelpNeeded:
+    """Every teacher failed at the step; `choices` are what the user may answer."""
+
+    kind: ClassVar[str] = "help_needed"
+    step: int
+    text: str
+    choices: tuple[str, ...]
+
+
+@frozen
+class SessionFinished:
+    """The session ended (`done` or `abandoned`).
+
+    Attributes:
+        script: The last accepted text.
+        rows: Rows that the session wrote.
+        soft_labels: How many of its accepted attempts have the teacher's log-probabilities.
+    """
+
+    kind: ClassVar[str] = "session_finished"
+    session: str
+    status: str
+    script: str
+    rows: int
+    soft_labels: int
+
+
+@frozen
+class SessionFailed:
+    """The session cannot go on; `message` is one sentence for the user."""
+
+    kind: ClassVar[str] = "session_failed"
+    session: str
+    message: str
+
+
+SessionEvent = (
+    SessionStarted
+    | AgentStarted
+    | AgentText
+    | AgentFinished
+    | PlanReady
+    | StepStarted
+    | InstructionReady
+    | AnswerUnreadable
+    | AttemptExecuted
+    | ProposalReady
+    | FeedbackRead
+    | RowWritten
+    | StepAccepted
+    | TeacherSwitched
+    | HelpNeeded
+    | SessionFinished
+    | SessionFailed
+)
+
+
+class UnknownEventError(ValueError):
+    """JSON that is no session event."""
+
+
+def to_json(event: SessionEvent) -> dict[str, Any]:
+    """The event as a JSON object: its `kind`, then its fields in snake_case; tuples become lists."""
+    values = asdict(event, recurse=False)
+    return {"kind": event.kind, **{k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}}
+
+
+def from_json(data: dict[str, Any]) -> SessionEvent:
+    """The event that `to_json` wrote; keys it does not know are ignored.
+
+    Raises:
+        UnknownEventError: The kind is unknown or a field is missing.
+    """
+    event_class = next((cls for cls in get_args(SessionEvent) if cls.kind == data.get("kind")), None)
+    if event_class is None:
+        raise UnknownEventError(f"there is no session event called {data.get('kind')!r}")
+    names = [attribute.name for attribute in fields(event_class)]
+    missing = [name for name in names if name not in data]
+    if missing:
+        raise UnknownEventError(f"the event {data['kind']} lacks {', '.join(missing)}")
+    values = {name: tuple(v) if isinstance(v := data[name], list) else v for name in names}
+    event: SessionEvent = event_class(**values)
+    return event

@@ -1,0 +1,238 @@
+"""A scripted OpenAI-compatible server: the only thing that tests fake is the model.
+
+Each agent has a queue of replies; the last one repeats. A reply is the content, or an object:
+    content        the answer's text
+    status         an HTTP status other than 200: the content is then the error's message
+    headers        extra response headers
+    delay          seconds before the first byte
+    finish_reason  "stop" unless given
+    logprobs       true (default): scores when asked for; false: they are null; "refuse": asking is a 400
+    drop_after     characters of content after which the connection is cut
+    raw            the response's whole body, instead of a completion
+Run: python tests/scripted_teacher.py --script FILE.json [--port 0]
+It prints {"base_url": "http://127.0.0.1:…/v1"} and serves until it is ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+# The output field that each agent's prompt asks for. Worker before lead: a worker is given an instruction.
+MARKERS = {"planner": "steps", "analyzer": "verdict", "worker": "script", "lead": "instruction"}
+
+
+def answer(**fields: str) -> str:
+    """An agent's answer in the marker format, for example answer(reasoning="…", script="…")."""
+    parts = [f"[[ ## {name} ## ]]\n{text}" for name, text in fields.items()]
+    return "\n\n".join([*parts, "[[ ## completed ## ]]"])
+
+
+def plan(*steps: str) -> str:
+    """A planner's answer."""
+    return answer(steps=json.dumps(list(steps)))
+
+
+def instruct(text: str) -> str:
+    """A lead's answer."""
+    return answer(instruction=text)
+
+
+def work(script: str, reasoning: str = "I follow the instruction.") -> str:
+    """A worker's answer."""
+    return answer(reasoning=reasoning, script=script.strip("\n"))
+
+
+def verdict(word: str) -> str:
+    """A feedback analyzer's answer."""
+    return answer(verdict=word)
+
+
+class ScriptedTeacher:
+    """The server. `requests` holds what was asked: {"agent", "body", "headers"}; use as a context manager."""
+
+    def __init__(self, script: dict[str, list], port: int = 0):
+        self._queues = {agent: list(replies) for agent, replies in script.items()}
+        self._lock = threading.Lock()
+        self.requests: list[dict] = []
+        self.stopping = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def base_url(self) -> str:
+        """Where a client finds it."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def teacher(self, name: str = "openai/scripted") -> str:
+        """The teacher text NAME@BASE_URL."""
+        return f"{name}@{self.base_url}"
+
+    def asked(self, agent: str) -> list[dict]:
+        """The request bodies of one agent, oldest first."""
+        return [request["body"] for request in self.requests if request["agent"] == agent]
+
+    def start(self) -> ScriptedTeacher:
+        """Serve from now on."""
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving and cut replies that still wait."""
+        self.stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> ScriptedTeacher:
+        return self.start()
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    def next_reply(self, agent: str, body: dict, headers: dict) -> dict:
+        """Take the agent's next reply off its queue."""
+        with self._lock:
+            self.requests.append({"agent": agent, "body": body, "headers": headers})
+            unscripted = {"content": f"nothing is scripted for {agent}", "status": 400}
+            queue = self._queues.get(agent) or [unscripted]
+            reply = queue[0]
+            reply = {"content": reply} if isinstance(reply, str) else reply
+            if reply.get("logprobs") == "refuse" and body.get("logprobs"):
+                return {"status": 400, "content": "this model does not support logprobs"}
+            if len(queue) > 1:
+                queue.pop(0)
+            return reply
+
+
+def agent_of(messages: list[dict]) -> str:
+    """Whose prompt this is, by the last field marker it asks for."""
+    text = "\n".join(_text(message) for message in messages)
+    found = [agent for agent, marker in MARKERS.items() if f"[[ ## {marker} ## ]]" in text]
+    return found[0] if found else "unknown"
+
+
+def _text(message: dict) -> str:
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def token_scores(content: str, top: int) -> list[dict]:
+    """Invented log-probabilities: words and spaces are tokens, each with `top` alternatives."""
+    scores = []
+    for piece in re.findall(r"\s*\S+|\s+", content):
+        alternatives = [(piece, -0.1)] + [(f"other{n}", -3.0 - n) for n in range(top - 1)]
+        entries = [{"token": t, "logprob": p, "bytes": list(t.encode())} for t, p in alternatives]
+        scores.append({**entries[0], "top_logprobs": entries[:top]})
+    return scores
+
+
+def _handler(teacher: ScriptedTeacher) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_) -> None:
+            """Say nothing."""
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            reply = teacher.next_reply(agent_of(body["messages"]), body, dict(self.headers))
+            if reply.get("delay") and teacher.stopping.wait(reply["delay"]):
+                return
+            try:
+                if reply.get("status", 200) != 200:
+                    self._send_json(reply["status"], {"error": {"message": reply["content"]}}, reply)
+                elif body.get("stream"):
+                    self._stream(body, reply)
+                else:
+                    self._send_whole(body, reply)
+            except (BrokenPipeError, ConnectionResetError):
+                self.close_connection = True  # the client stopped listening, as it may
+
+        def _send_whole(self, body: dict, reply: dict) -> None:
+            if "drop_after" in reply:
+                self.close_connection = True
+                return
+            choice = {
+                "index": 0,
+                "message": {"role": "assistant", "content": reply["content"]},
+                "finish_reason": reply.get("finish_reason", "stop"),
+                "logprobs": _logprobs(body, reply, reply["content"]),
+            }
+            frame = _frame(body, "chat.completion")
+            self._send_json(200, {**frame, "choices": [choice], "usage": _usage(reply)}, reply)
+
+        def _stream(self, body: dict, reply: dict) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Connection", "close")
+            for name, value in reply.get("headers", {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.close_connection = True
+            sent = 0
+            for piece in re.findall(r"\s*\S+|\s+", reply["content"]):
+                if sent >= reply.get("drop_after", sent + 1):
+                    return
+                sent += len(piece)
+                choice = {"index": 0, "delta": {"role": "assistant", "content": piece}, "finish_reason": None}
+                self._send_event(body, [{**choice, "logprobs": _logprobs(body, reply, piece)}])
+            end = {"index": 0, "delta": {}, "finish_reason": reply.get("finish_reason", "stop")}
+            self._send_event(body, [end])
+            self._send_event(body, [], usage=_usage(reply))
+            self.wfile.write(b"data: [DONE]\n\n")
+
+        def _send_event(self, body: dict, choices: list, **more) -> None:
+            data = {**_frame(body, "chat.completion.chunk"), "choices": choices, **more}
+            self.wfile.write(b"data: " + json.dumps(data).encode() + b"\n\n")
+            self.wfile.flush()
+
+        def _send_json(self, status: int, data: dict, reply: dict) -> None:
+            payload = reply["raw"].encode() if "raw" in reply else json.dumps(data).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(payload)))
+            for name, value in reply.get("headers", {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(payload)
+
+    return Handler
+
+
+def _frame(body: dict, kind: str) -> dict:
+    return {"id": "scripted", "object": kind, "created": int(time.time()), "model": body["model"]}
+
+
+def _usage(reply: dict) -> dict:
+    words = len(reply.get("content", "").split())
+    return {"prompt_tokens": 100, "completion_tokens": words, "total_tokens": 100 + words}
+
+
+def _logprobs(body: dict, reply: dict, content: str) -> dict | None:
+    if not body.get("logprobs") or reply.get("logprobs", True) is not True:
+        return None
+    return {"content": token_scores(content, int(body.get("top_logprobs") or 1)), "refusal": None}
+
+
+def main() -> None:
+    """Serve a script from a file until stdin or the process ends."""
+    parser = argparse.ArgumentParser(description="A scripted OpenAI-compatible server.")
+    parser.add_argument("--script", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    arguments = parser.parse_args()
+    with ScriptedTeacher(json.loads(arguments.script.read_text("utf-8")), arguments.port) as teacher:
+        sys.stdout.write(json.dumps({"base_url": teacher.base_url}) + "\n")
+        sys.stdout.flush()
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

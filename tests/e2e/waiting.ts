@@ -1,0 +1,26 @@
+/** Waiting for a condition: the one way in which these tests synchronise. */
+
+export interface Patience {
+  readonly timeout?: number;
+}
+
+const PAUSE_MS = 50;
+
+/**
+ * Asks `condition` until it gives something truthy, and returns that.
+ *
+ * @param what names the thing waited for; it is the message when it does not come in time.
+ */
+export async function until<T>(
+  what: string,
+  condition: () => T | Promise<T>,
+  { timeout = 30_000 }: Patience = {},
+): Promise<NonNullable<T>> {
+  const deadline = performance.now() + timeout;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (performance.now() > deadline) throw new Error(`gave up after ${timeout / 1000} s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  }
+}

@@ -1,0 +1,150 @@
+/** A VS Code workbench in a headless Chromium, used as a person would: keys, clicks, and what can be read on it. */
+
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { type Browser, type Locator, type Page, chromium } from "playwright-core";
+
+import { type CodeServer, startCodeServer } from "./codeserver.ts";
+import { type Leftover, processesOf } from "./processes.ts";
+import { findProgram } from "./programs.ts";
+import { until } from "./waiting.ts";
+
+const SCREENSHOTS = join(import.meta.dirname, "screenshots");
+const SIZE = { width: 1280, height: 800 };
+const QUIET_CHROMIUM = [
+  ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+  ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+];
+
+export interface WorkbenchOptions {
+  readonly vsix: string;
+  /** The folder that is opened in the workbench. */
+  readonly folder: string;
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+export class Workbench {
+  readonly page: Page;
+  readonly #browser: Browser;
+  readonly #server: CodeServer;
+  readonly #root: string;
+
+  private constructor(page: Page, browser: Browser, server: CodeServer, root: string) {
+    this.page = page;
+    this.#browser = browser;
+    this.#server = server;
+    this.#root = root;
+  }
+
+  static async open({ vsix, folder, settings, env }: WorkbenchOptions): Promise<Workbench> {
+    const root = await mkdtemp(join(tmpdir(), "workbench-"));
+    const server = await startCodeServer({ root, vsix, settings, env: { ...process.env, ...env } });
+    const browser = await chromium.launch({
+      executablePath: findProgram(process.env["CHROMIUM"] ?? "chromium"),
+      args: QUIET_CHROMIUM,
+      env: { ...process.env, HOME: root } as Record<string, string>,
+    });
+    const page = await browser.newPage({ viewport: SIZE });
+    const workbench = new Workbench(page, browser, server, root);
+    try {
+      await page.goto(`${server.origin}/?folder=${encodeURIComponent(folder)}`);
+      await page.locator(".monaco-workbench .explorer-folders-view").waitFor();
+    } catch (error) {
+      await workbench.close();
+      throw error;
+    }
+    return workbench;
+  }
+
+  /** Closes the window, stops the editor, and returns the processes that did not end with it. */
+  async close(): Promise<Leftover[]> {
+    await this.#browser.close();
+    await this.#server.child.stop();
+    let left: Leftover[] = [];
+    await until("everything to end", () => (left = processesOf(this.#root)).length === 0, { timeout: 15_000 }).catch(
+      () => undefined,
+    );
+    for (const { pid } of left) process.kill(pid, "SIGKILL");
+    await rm(this.#root, { recursive: true, force: true, maxRetries: 5 });
+    return left;
+  }
+
+  /** Opens a file of the folder by a double click in the explorer. */
+  async openFile(name: string): Promise<void> {
+    await this.page.locator(".explorer-folders-view").getByRole("treeitem", { name }).dblclick();
+    await this.tab(name).waitFor();
+    await this.editor.locator(".view-line").first().waitFor();
+  }
+
+  tab(name: string | RegExp): Locator {
+    return this.page.locator(".tabs-container").getByRole("tab", { name });
+  }
+
+  /** F1, the command's title, Enter. */
+  async run(title: string): Promise<void> {
+    await this.page.keyboard.press("F1");
+    await this.quickInput.fill(`>${title}`);
+    const row = this.page.locator(".quick-input-list .monaco-list-row").filter({ hasText: title }).first();
+    await row.waitFor();
+    await row.click();
+  }
+
+  /** Waits for an input box that says `prompt`, types into it and presses Enter. */
+  async answer(prompt: RegExp, words: string): Promise<void> {
+    await this.page.locator(".quick-input-widget").filter({ hasText: prompt }).waitFor();
+    await this.quickInput.fill(words);
+    await this.page.keyboard.press("Enter");
+  }
+
+  get quickInput(): Locator {
+    return this.page.locator(".quick-input-widget input[type=text]");
+  }
+
+  /** A button in the title of the editor that is in front. */
+  button(name: string | RegExp): Locator {
+    return this.page.locator(".editor-group-container.active .editor-actions").getByRole("button", { name });
+  }
+
+  /** The text editor in front that is no diff. */
+  get editor(): Locator {
+    return this.page.locator(".editor-instance .monaco-editor").and(this.page.locator(":not(.monaco-diff-editor *)"));
+  }
+
+  get original(): Locator {
+    return this.page.locator(".monaco-diff-editor .editor.original .monaco-editor");
+  }
+
+  get modified(): Locator {
+    return this.page.locator(".monaco-diff-editor .editor.modified .monaco-editor");
+  }
+
+  /** Waits until the editor shows exactly `text` (its last line break aside). */
+  async shows(editor: Locator, text: string, timeout = 30_000): Promise<void> {
+    let seen = "";
+    await until("the editor to show the text", async () => (seen = await linesOf(editor)) === text.trimEnd(), {
+      timeout,
+    }).catch((error: Error) => {
+      throw new Error(`${error.message}\n--- wanted\n${text}\n--- seen\n${seen}`);
+    });
+  }
+
+  async screenshot(name: string): Promise<void> {
+    await mkdir(SCREENSHOTS, { recursive: true });
+    await this.page.screenshot({ path: join(SCREENSHOTS, `${name}.png`) });
+  }
+}
+
+/** What an editor shows, top to bottom. Only lines in view exist in the page, so test scripts are short. */
+async function linesOf(editor: Locator): Promise<string> {
+  const lines = await editor.locator(".view-lines").evaluateAll((views) =>
+    views.flatMap((view) =>
+      [...view.querySelectorAll<HTMLElement>(".view-line")]
+        .sort((a, b) => Number.parseFloat(a.style.top) - Number.parseFloat(b.style.top))
+        .map((line) => (line.textContent ?? "").replaceAll("\u00a0", " ").trimEnd()),
+    ),
+  );
+  return lines.join("\n").trimEnd();
+}

@@ -1,0 +1,8 @@
+"""A language model inside this process: no key, no network, every token's log-probabilities."""
+
+from __future__ import annotations
+
+from precision_shaking.sape.embedded.engine import embedded_lm
+from precision_shaking.sape.embedded.errors import EmbeddedModelUnavailableError
+
+__all__ = ["EmbeddedModelUnavailableError", "embedded_lm"]

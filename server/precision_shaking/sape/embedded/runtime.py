@@ -1,0 +1,232 @@
+"""One loaded model and its context: prefill, decode, score. Belongs to one thread at a time."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from attrs import frozen
+
+from precision_shaking.sape.embedded.abort import AbortFlag
+from precision_shaking.sape.embedded.errors import (
+    AbortedError,
+    EmbeddedModelUnavailableError,
+    PromptTooLongError,
+)
+from precision_shaking.sape.embedded.library import load_library
+from precision_shaking.sape.embedded.probabilities import Floats, TokenScores, score_rows
+from precision_shaking.sape.embedded.sampling import Sampler, Settings
+from precision_shaking.sape.embedded.tokenizer import Tokenizer
+
+_SCORED_AT_ONCE = 64  # rows of logits per decode while scoring: the fastest of 16 … 256
+
+
+@frozen
+class ModelOptions:
+    """How a model is loaded.
+
+    Attributes:
+        context: Tokens of prompt and answer together; never more than the model was trained on.
+        batch: Tokens per decode of a prompt. Small, for a cancellation waits for one at the most.
+        threads: CPU threads; None takes all the machine has.
+    """
+
+    context: int = 8192
+    batch: int = 256
+    threads: int | None = None
+
+
+@frozen
+class Decoded:
+    """One token of an answer; `scores` is None unless they were asked for."""
+
+    token: int
+    scores: TokenScores | None
+
+
+@frozen
+class Ending:
+    """How an answer ended.
+
+    Attributes:
+        reason: "stop" where the model was done, "length" where it was cut.
+        tokens: Length of the answer.
+        prompt_tokens: Length of the prompt.
+        reused: How many of the prompt's tokens were still in the context.
+    """
+
+    reason: Literal["stop", "length"]
+    tokens: int
+    prompt_tokens: int
+    reused: int
+
+
+class Runtime:
+    """A model in memory.
+
+    The keys and values of what was decoded last stay in the context, so a prompt that begins like the one
+    before is only decoded from where it differs.
+    """
+
+    def __init__(self, path: Path, options: ModelOptions) -> None:
+        library = load_library()
+        model = library.llama_model_load_from_file(os.fsencode(path), library.llama_model_default_params())
+        if not model:
+            raise EmbeddedModelUnavailableError(f"{path} is not a model that llama.cpp can read: name another one.")
+        context = library.llama_init_from_model(model, _context_params(library, model, options))
+        if not context:
+            library.llama_model_free(model)
+            raise EmbeddedModelUnavailableError(f"There is not enough memory for {path}: name a smaller model.")
+        batch = library.llama_batch_init(options.batch, 0, 1)
+        self.close = weakref.finalize(self, _free, library, model, context, batch)
+        self.tokenizer = Tokenizer(library, model)
+        self.context_size: int = library.llama_n_ctx(context)
+        self._library, self._context, self._batch = library, context, batch
+        self._batch_size = options.batch
+        self._memory = library.llama_get_memory(context)
+        self._held: list[int] = []  # the tokens whose keys and values are in the context
+        self._abort = AbortFlag()
+
+    def obey(self, abort: AbortFlag) -> None:
+        """Let this flag, and no longer the one before, stop what runs."""
+        abort.install(self._library, self._context)
+        self._abort = abort
+
+    def generate(
+        self, prompt: Sequence[int], settings: Settings, on_token: Callable[[Decoded], None]
+    ) -> Ending:
+        """Answer a prompt, token by token.
+
+        Args:
+            prompt: Token ids.
+            settings: Length, sampling, grammar, log-probabilities.
+            on_token: Called with every token of the answer as it is chosen; not with the one that ends it.
+
+        Raises:
+            PromptTooLongError: No room for an answer.
+            InvalidGrammarError: See `Sampler`.
+            AbortedError: The flag was set.
+        """
+        room = self.context_size - len(prompt)
+        if room < 1:
+            raise PromptTooLongError(
+                f"The prompt has {len(prompt)} tokens and the model reads {self.context_size}: shorten it."
+            )
+        with Sampler(self._library, self.tokenizer.vocabulary, settings) as sampler:
+            reused = self._prefill(prompt)
+            limit = min(settings.max_tokens, room)
+            for written in range(limit):
+                if written:
+                    self._decode([token], outputs="last")
+                logits = self._last_logits()
+                token = sampler.choose(logits)
+                if self.tokenizer.ends(token):
+                    return Ending("stop", written, len(prompt), reused)
+                on_token(Decoded(token, _score(logits, token, settings.top_logprobs)))
+        return Ending("length", limit, len(prompt), reused)
+
+    def score(self, prompt: Sequence[int], answer: Sequence[int], k: int) -> list[TokenScores]:
+        """Score a known answer in one teacher-forced pass.
+
+        Args:
+            prompt: Token ids, at least one.
+            answer: Token ids.
+            k: Most probable tokens to keep at each position.
+
+        Raises:
+            PromptTooLongError: Both do not fit the context.
+            AbortedError: The flag was set.
+        """
+        if len(prompt) + len(answer) > self.context_size:
+            raise PromptTooLongError(
+                f"Prompt and answer have {len(prompt) + len(answer)} tokens and the model reads {self.context_size}."
+            )
+        # The logits of a token are the forecast of the next one: the answer's begin at the prompt's last.
+        self._reuse(prompt[:-1])
+        self._decode_all(prompt[len(self._held) : -1])
+        given = [*prompt[-1:], *answer[:-1]]
+        step = min(_SCORED_AT_ONCE, self._batch_size)
+        scores: list[TokenScores] = []
+        for start in range(0, len(answer), step):
+            part = given[start : start + step]
+            self._decode(part, outputs="all")
+            rows = self._library.llama_get_logits(self._context)
+            logits = np.ctypeslib.as_array(rows, shape=(len(part), self.tokenizer.size))
+            scores += score_rows(logits, np.array(answer[start : start + step], np.int32), k)
+        return scores
+
+    def _prefill(self, prompt: Sequence[int]) -> int:
+        """Bring the prompt into the context with the logits of its last token; return what was reused."""
+        self._reuse(prompt[:-1])
+        reused = len(self._held)
+        self._decode_all(prompt[reused:-1])
+        self._decode(prompt[-1:], outputs="last")
+        return reused
+
+    def _reuse(self, prompt: Sequence[int]) -> None:
+        """Forget what the context holds beyond its common beginning with the prompt."""
+        common = 0
+        for held, wanted in zip(self._held, prompt, strict=False):
+            if held != wanted:
+                break
+            common += 1
+        self._truncate(common)
+
+    def _truncate(self, length: int) -> None:
+        if not self._library.llama_memory_seq_rm(self._memory, 0, length, -1):
+            self._library.llama_memory_clear(self._memory, True)  # a recurrent state cannot be wound back
+            length = 0
+        del self._held[length:]
+
+    def _decode_all(self, tokens: Sequence[int]) -> None:
+        for start in range(0, len(tokens), self._batch_size):
+            self._decode(tokens[start : start + self._batch_size], outputs="none")
+
+    def _decode(self, tokens: Sequence[int], outputs: Literal["none", "last", "all"]) -> None:
+        """Append at most one batch of tokens to the context."""
+        if self._abort.is_set():
+            raise AbortedError
+        batch, start = self._batch, len(self._held)
+        batch.n_tokens = len(tokens)
+        for row, token in enumerate(tokens):
+            batch.token[row], batch.pos[row] = token, start + row
+            batch.n_seq_id[row], batch.seq_id[row][0] = 1, 0
+            batch.logits[row] = outputs == "all"
+        if outputs == "last":
+            batch.logits[len(tokens) - 1] = True
+        result = self._library.llama_decode(self._context, batch)
+        if result != 0:
+            self._truncate(start)  # part of the batch may have been processed
+            if self._abort.is_set():
+                raise AbortedError
+            raise RuntimeError(f"llama.cpp could not decode {len(tokens)} tokens at {start}: {result}")
+        self._held += tokens
+
+    def _last_logits(self) -> Floats:
+        """Return the newest logits, shape (vocabulary,): a view that the next decode overwrites."""
+        row = self._library.llama_get_logits_ith(self._context, -1)
+        logits: Floats = np.ctypeslib.as_array(row, shape=(self.tokenizer.size,))
+        return logits
+
+
+def _score(logits: Floats, token: int, k: int | None) -> TokenScores | None:
+    return None if k is None else score_rows(logits[None], np.array([token], np.int32), k)[0]
+
+
+def _context_params(library: Any, model: Any, options: ModelOptions) -> Any:
+    params = library.llama_context_default_params()
+    params.n_ctx = min(options.context, library.llama_model_n_ctx_train(model))
+    params.n_batch = params.n_ubatch = options.batch
+    params.n_threads = params.n_threads_batch = options.threads or os.cpu_count() or 1
+    params.no_perf = True
+    return params
+
+
+def _free(library: Any, model: Any, context: Any, batch: Any) -> None:
+    library.llama_batch_free(batch)
+    library.llama_free(context)
+    library.llama_model_free(model)

@@ -41,9 +41,15 @@ class Produced:
 
 @frozen
 class Unreadable:
-    """The worker's answer was truncated, empty, refused or not in the asked form."""
+    """The worker's answer was truncated, empty, refused or not in the asked form, or none came.
+
+    Attributes:
+        why: One sentence for the user.
+        hopeless: Asking the same teacher again cannot help (its key is refused, nobody answers).
+    """
 
     why: str
+    hopeless: bool = False
 
 
 @frozen

@@ -70,6 +70,7 @@ class State:
         teacher: Index of the worker's teacher for this step.
         failed: Failed attempts of this teacher at this step.
         unreadable: Unreadable answers in a row of this teacher.
+        retries: How often the user asked to try the step again after the last teacher had failed.
         unclear: Whether the analyzer could not tell what the user's words mean.
     """
 
@@ -89,6 +90,7 @@ class State:
     teacher: int = 0
     failed: int = 0
     unreadable: int = 0
+    retries: int = 0
     unclear: bool = False
     status: SessionStatus | None = None
 
@@ -145,6 +147,7 @@ def _open_step(state: State, step: int) -> State:
         teacher=0,
         failed=0,
         unreadable=0,
+        retries=0,
         unclear=False,
     )
 
@@ -162,9 +165,9 @@ def _produced(state: State, event: Produced) -> Transition:
     return Transition(next_state, (AttemptMade(state.step, state.cycle, event.attempt),))
 
 
-def _unreadable(state: State, event: Unreadable) -> Transition:  # noqa: ARG001 (the reason is shown, not used)
+def _unreadable(state: State, event: Unreadable) -> Transition:
     count = state.unreadable + 1
-    if count < state.limits.max_unreadable:
+    if count < state.limits.max_unreadable and not event.hopeless:
         return Transition(evolve(state, unreadable=count))
     return _next_teacher(state)
 
@@ -183,7 +186,8 @@ def _commented(state: State, event: Commented) -> Transition:
 
 
 def _unclear(state: State, event: Unclear) -> Transition:  # noqa: ARG001 (carries nothing)
-    return Transition(evolve(state, phase=Phase.ASKING, unclear=True))
+    # The next answer says itself what the user made of the proposal's text; what they said stays.
+    return Transition(evolve(state, phase=Phase.ASKING, amended=None, unclear=True))
 
 
 def _answered(state: State, event: Answered) -> Transition:
@@ -252,7 +256,7 @@ def _helped(state: State, event: Helped) -> Transition:
         # Nothing of a skipped step stays: what it changed was never accepted.
         restored = evolve(state, current_script=state.step_script)
         return _close_step(restored, [StepAbandoned(state.step)])
-    retry = evolve(state, teacher=0, failed=0, unreadable=0, attempt=None)
+    retry = evolve(state, teacher=0, failed=0, unreadable=0, retries=state.retries + 1, attempt=None)
     return Transition(evolve(retry, phase=Phase.INSTRUCTING if state.setback else Phase.WORKING))
 
 
@@ -298,7 +302,9 @@ def task(state: State) -> Task | None:
         case Phase.INSTRUCTING:
             return AskLead(state.steps[state.step], state.current_script, state.setback)
         case Phase.WORKING:
-            repeat = state.failed + state.unreadable
+            # Never 0 again after a retry: greedy decoding would only give the answers that failed.
+            before = state.retries * (state.limits.max_attempts + state.limits.max_unreadable)
+            repeat = before + state.failed + state.unreadable
             return AskWorker(state.instruction, state.current_script, state.teacher, state.setback, repeat)
         case Phase.EXECUTING:
             return Execute(_attempt(state).script)

@@ -8,6 +8,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape import workflow
 from precision_shaking.sape.vocabulary import (

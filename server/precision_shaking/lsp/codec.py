@@ -1,0 +1,93 @@
+"""JSON to the messages of `protocol` and back, strictly: a wrong field is said, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import attrs
+from cattrs import Converter, transform_error
+from cattrs.errors import BaseValidationError
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+Message = TypeVar("Message")
+
+
+class WireFormatError(ValueError):
+    """A message does not have the agreed form; the text says which field and why."""
+
+
+def camel_case(name: str) -> str:
+    """`open_rows` → `openRows`."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def strict_converter(*, forbid_extra_keys: bool) -> Converter:
+    """A converter for attrs classes with camelCase keys that converts no primitive into another."""
+    converter = Converter(forbid_extra_keys=forbid_extra_keys)
+
+    def renames(cls: type) -> dict[str, Any]:
+        return {field.name: override(rename=camel_case(field.name)) for field in attrs.fields(cls)}
+
+    def structure(cls: type) -> Callable[..., Any]:
+        return make_dict_structure_fn(
+            cls,
+            converter,
+            _cattrs_forbid_extra_keys=forbid_extra_keys,
+            **renames(cls),
+        )
+
+    def unstructure(cls: type) -> Callable[..., Any]:
+        return make_dict_unstructure_fn(cls, converter, **renames(cls))
+
+    converter.register_structure_hook_factory(attrs.has, structure)
+    converter.register_unstructure_hook_factory(attrs.has, unstructure)
+    for primitive in (str, int, bool):
+        converter.register_structure_hook_func(*_exactly(primitive))
+    converter.register_structure_hook(str | int | None, _token)
+    return converter
+
+
+def _exactly(primitive: type) -> tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]:
+    def applies(wanted: Any) -> bool:
+        # Identity, because an enumeration of texts is a text too.
+        return wanted is primitive
+
+    def check(value: Any, _: Any) -> Any:
+        # Identity again: a bool is an int to Python, not to JSON.
+        if type(value) is not primitive:
+            raise ValueError
+        return value
+
+    return applies, check
+
+
+def _token(value: Any, _: Any) -> Any:
+    if value is None or type(value) in (str, int):
+        return value
+    raise ValueError
+
+
+_CONVERTER = strict_converter(forbid_extra_keys=True)
+
+
+def to_wire(message: Any) -> Any:
+    """A message as JSON."""
+    return _CONVERTER.unstructure(message)
+
+
+def from_wire(data: Any, wanted: type[Message]) -> Message:
+    """A message from JSON; absent parameters are `{}`.
+
+    Raises:
+        WireFormatError: A field is missing, unknown or of the wrong type.
+    """
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise WireFormatError("the parameters must be an object")
+    try:
+        return _CONVERTER.structure(data, wanted)
+    except BaseValidationError as error:
+        raise WireFormatError("; ".join(transform_error(error))) from error

@@ -1,0 +1,42 @@
+"""The server's standard streams, and its process from start to end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import BinaryIO
+
+
+def claim_stdio() -> tuple[BinaryIO, BinaryIO]:
+    """Keep the process' input and output for the protocol; everyone else gets nothing to read and stderr.
+
+    A client hangs up at the first byte that belongs to no message, and libraries do print. After this call
+    `print`, writes to descriptor 1 and child processes end up on stderr.
+
+    Returns:
+        The streams to read messages from and to write them to.
+    """
+    reader, writer = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return reader, writer
+
+
+def serve() -> int:
+    """Serve one editor on stdin and stdout until it says exit or hangs up.
+
+    Returns:
+        The process' exit status: 0 after a proper shutdown, 1 when the editor just went away.
+    """
+    reader, writer = claim_stdio()
+    # Only now: importing is the first thing that could print.
+    from precision_shaking.lsp.log import log_to_stderr
+    from precision_shaking.lsp.server import build_server
+
+    log_to_stderr()
+    server = build_server()
+    server.start_io(reader, writer)
+    return 0 if server.was_shut_down else 1

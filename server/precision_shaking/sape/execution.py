@@ -1,0 +1,131 @@
+"""Running a script that a model wrote: under bubblewrap where it works, as a bounded process elsewhere.
+
+The switch between the two, and the one that turns execution off, belong to the user; no model can reach them.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from pathlib import PurePath
+
+from attrs import frozen
+
+from precision_shaking.sape.sandbox.diagnosis import diagnose
+from precision_shaking.sape.sandbox.interpreter import Interpreter, InterpreterError, find_interpreter
+from precision_shaking.sape.sandbox.limits import ExecutionLimits
+from precision_shaking.sape.sandbox.process import process_launch
+from precision_shaking.sape.sandbox.supervision import Launch, run
+from precision_shaking.sape.sandbox.failure import last_failure
+from precision_shaking.sape.vocabulary import Outcome
+
+__all__ = ["Backend", "Execution", "ExecutionLimits", "execute", "trim_traceback"]
+
+
+class Backend(StrEnum):
+    """What stands between a script and the machine.
+
+    `BUBBLEWRAP` isolates it; `PROCESS` only bounds it: it can read the user's files and reach the network;
+    `NONE` does not run it.
+    """
+
+    BUBBLEWRAP = "bubblewrap"
+    PROCESS = "process"
+    NONE = "none"
+
+
+@frozen
+class Execution:
+    """What came of running a script.
+
+    Attributes:
+        outcome: How it ended; only `SCRIPT_ERROR` is the script's own fault.
+        output: stdout and stderr in their order, without control sequences; a long one lacks its middle.
+        exit_code: As a shell counts (128 + number for a signal); None when the script was not run.
+        seconds: Wall-clock time.
+        backend: `bubblewrap`, `process` or `none`.
+        detail: One sentence for the user; empty when the outcome is `OK`.
+    """
+
+    outcome: Outcome
+    output: str
+    exit_code: int | None
+    seconds: float
+    backend: str
+    detail: str
+
+
+async def execute(
+    script: str,
+    *,
+    file_name: str = "script.py",
+    language: str = "python",
+    interpreter: str | None = None,
+    limits: ExecutionLimits = ExecutionLimits(),  # noqa: B008 - frozen
+    backend: Backend | None = None,
+) -> Execution:
+    """Run a copy of a script and say how it ended. Cancelling kills everything it started.
+
+    Nothing it writes is read back but its output. Call it from the thread that lives as long as the program.
+
+    Args:
+        script: The whole source text.
+        file_name: Name of the copy; folders in it are ignored.
+        language: Only `python` is run.
+        interpreter: Name or path of the Python to use; None for the one this program runs under.
+        limits: What the script may use.
+        backend: None takes bubblewrap where it works, otherwise a process.
+    """
+    if language != "python":
+        return _not_run("Only Python scripts are run: look at the proposal and decide yourself.")
+    if backend is Backend.NONE:
+        return _not_run("Running scripts is turned off: look at the proposal and decide yourself.")
+    if os.name != "posix":
+        return _not_run("Scripts cannot be run safely on Windows: open the folder in WSL 2 to have them run.")
+    try:
+        source = script.encode()
+    except UnicodeEncodeError:
+        fault = "The script has characters that are not valid Unicode."
+        return Execution(Outcome.SCRIPT_ERROR, fault, None, 0.0, Backend.NONE, fault)
+    try:
+        python = find_interpreter(interpreter)
+        with _launch(source, _plain_name(file_name), python, limits) as launch:
+            ending = await run(launch, limits)
+    except (InterpreterError, OSError) as error:
+        return _not_run(str(error))
+    outcome, detail = diagnose(ending, limits)
+    return Execution(outcome, ending.output, ending.exit_code, ending.seconds, Backend.PROCESS, detail)
+
+
+def trim_traceback(output: str, max_chars: int = 2000) -> str:
+    """Return the part of an output that says what went wrong, of at most `max_chars` characters.
+
+    It is the last traceback with the errors that led to it, or else the end of the output.
+    """
+    failure = last_failure(output)
+    if failure is None:
+        return output.strip()[-max_chars:]
+    text = output[failure.start :].strip()
+    if len(text) <= max_chars:
+        return text
+    gap = "\n[...]\n"
+    # The last call and the message stand at the end and matter more than where it began.
+    head = (max_chars - len(gap)) // 4
+    tail = max_chars - len(gap) - head
+    return text[:head] + gap + text[-tail:] if head > 0 else text[-max_chars:]
+
+
+def _launch(
+    source: bytes, name: str, python: Interpreter, limits: ExecutionLimits
+) -> AbstractContextManager[Launch]:
+    return process_launch(source, name, python, limits)
+
+
+def _plain_name(file_name: str) -> str:
+    name = PurePath(file_name.replace("\0", "")).name
+    return name if 0 < len(os.fsencode(name)) < 200 and name != ".." else "script.py"
+
+
+def _not_run(why: str) -> Execution:
+    return Execution(Outcome.SANDBOX_UNAVAILABLE, "", None, 0.0, Backend.NONE, why)

@@ -1,0 +1,164 @@
+"""Starting a prepared command, watching its limits, and leaving nothing of it behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from enum import StrEnum
+
+from attrs import define, frozen
+
+from precision_shaking.sape.sandbox.limits import ExecutionLimits
+from precision_shaking.sape.sandbox.output import OutputPipe
+from precision_shaking.sape.sandbox.tree import kill_tree, unshared_memory, usage
+
+_LOOK_SECONDS = 0.1
+_REAP_SECONDS = 1.0
+
+
+class Stop(StrEnum):
+    """Which bound made us kill the script."""
+
+    TIME = "time"
+    MEMORY = "memory"
+    PROCESSES = "processes"
+    OUTPUT = "output"
+
+
+@frozen
+class Launch:
+    """A command ready to be started.
+
+    Attributes:
+        argv: The command and its arguments.
+        environment: Its whole environment.
+        folder: Its working folder.
+        inherited: File descriptors it may keep.
+        namespace: Reading end of the pipe on which bubblewrap tells the pid of its namespace's first process;
+            None for a command without a namespace.
+    """
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    folder: str
+    inherited: tuple[int, ...] = ()
+    namespace: int | None = None
+
+
+@frozen
+class Ending:
+    """How a command ended.
+
+    Attributes:
+        exit_code: As a shell counts: 128 + number for a signal.
+        output: What was kept of stdout and stderr, readable.
+        seconds: Wall-clock time from start to end.
+        stopped: The bound it broke; None when it ended by itself.
+    """
+
+    exit_code: int
+    output: str
+    seconds: float
+    stopped: Stop | None
+
+
+async def run(launch: Launch, limits: ExecutionLimits) -> Ending:
+    """Run a command until it ends or breaks a bound. Cancelling kills all it started.
+
+    Call it in a thread that lives as long as the program: the kernel ties "die with your parent" to it.
+
+    Raises:
+        OSError: The command cannot be started.
+    """
+    started = time.monotonic()
+    with OutputPipe(limits.output_bytes, limits.flood_bytes) as pipe:
+        process = await asyncio.create_subprocess_exec(
+            *launch.argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=pipe.writer,
+            stderr=pipe.writer,
+            env=launch.environment,
+            cwd=launch.folder,
+            pass_fds=launch.inherited,
+            start_new_session=True,
+        )
+        child = _Child(process, asyncio.ensure_future(process.wait()), launch.namespace)
+        try:
+            pipe.close_writer()
+            stopped = await _watch(child, pipe, limits, started)
+        finally:
+            await child.end()
+        seconds = time.monotonic() - started
+        pipe.drain()
+        return Ending(_shell_code(process.returncode), pipe.kept.text(), seconds, stopped)
+
+
+@define
+class _Child:
+    process: asyncio.subprocess.Process
+    exited: asyncio.Future[int]
+    namespace: int | None
+    first: int | None = None
+
+    @property
+    def root(self) -> int | None:
+        """Pid of the topmost process of the script's own tree, None as long as it is unknown."""
+        if self.namespace is None:
+            return self.process.pid
+        if self.first is None:
+            with suppress(OSError, ValueError, KeyError):  # not written yet, or bubblewrap failed before
+                self.first = int(json.loads(os.read(self.namespace, 4096))["child-pid"])
+        return self.first
+
+    def kill(self) -> None:
+        if self.namespace is None:
+            kill_tree(self.process.pid)
+        elif not self.exited.done():
+            # Killing the first process of a pid namespace makes the kernel kill the rest of it. Bubblewrap is
+            # left alive to collect it; killed first, it would leave zombies to init.
+            with suppress(ProcessLookupError):
+                os.kill(self.root or self.process.pid, signal.SIGKILL)
+
+    async def end(self) -> None:
+        """Kill what still runs and wait until it is gone."""
+        self.kill()
+        await asyncio.wait({self.exited}, timeout=_REAP_SECONDS)
+        if not self.exited.done():
+            with suppress(ProcessLookupError):
+                self.process.kill()
+            await self.exited
+
+
+async def _watch(child: _Child, pipe: OutputPipe, limits: ExecutionLimits, started: float) -> Stop | None:
+    deadline = started + limits.seconds
+    while not child.exited.done():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return Stop.TIME
+        await asyncio.wait({child.exited}, timeout=min(left, _LOOK_SECONDS))
+        if pipe.flooded:
+            return Stop.OUTPUT
+        if not child.exited.done() and child.root is not None and (broken := _broken(child.root, limits)):
+            return broken
+    return None
+
+
+def _broken(root: int, limits: ExecutionLimits) -> Stop | None:
+    used = usage(root)
+    # Bubblewrap's own first process is in the tree as well.
+    if used.tasks > limits.processes + 1:
+        return Stop.PROCESSES
+    if used.memory_bytes > limits.memory_bytes and unshared_memory(root) > limits.memory_bytes:
+        return Stop.MEMORY
+    return None
+
+
+def _shell_code(code: int | None) -> int:
+    if code is None:
+        return 128 + signal.SIGKILL
+    return 128 - code if code < 0 else code

@@ -12,8 +12,8 @@ Layout, version 1, all little-endian, compressed as a whole with zlib:
     index and float16 log-probability of the tokens with rank 255, planes again
 
 Splitting numbers into byte planes puts the slowly changing high bytes side by side, which zlib likes: about
-66 bytes a token at top-20. Float16 moves a usual log-probability by less than 0.01 nat, a KL divergence by less
-than 1e-6.
+66 bytes a token at top-20. Float16 moves a usual log-probability by less than 0.01 nat, a KL divergence by
+less than 1e-6.
 """
 
 from __future__ import annotations

@@ -25,9 +25,7 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
         case sqlite3.SQLITE_NOTADB:
             return StoreError(f"{path} is not a dataset: move it away, or choose another file.")
         case sqlite3.SQLITE_CORRUPT:
-            return StoreError(
-                f"The dataset {path} is damaged: move it away, a new one is made at the next start."
-            )
+            return StoreError(f"The dataset {path} is damaged: move it away, and a new one is made.")
         case sqlite3.SQLITE_IOERR:
             return StoreError(f"The disk of the dataset {path} fails ({error}): check it and try again.")
     return StoreError(f"The dataset {path} refused an operation ({error}): please report this.")

@@ -76,13 +76,13 @@ class _Handle:
     """What both engines know, and how DSPy copies and saves them."""
 
     supported_params: ClassVar[frozenset[str]] = frozenset(
-        {"temperature", "max_tokens", "top_p", "top_k", "seed", "logprobs", "top_logprobs", "metadata", "gbnf"}
+        {"temperature", "max_tokens", "top_p", "top_k", "seed", "logprobs", "top_logprobs", "gbnf"}
     )
 
     def __init__(
         self, options: ModelOptions, repeat_penalty: float = 1.0, on_text: OnText | None = None
     ) -> None:
-        self._options = options
+        self.options = options
         self._repeat_penalty = repeat_penalty
         self._on_text = on_text
 
@@ -92,7 +92,7 @@ class _Handle:
         def work(runtime: Runtime) -> None:
             answer(runtime, request, self._repeat_penalty, put)
 
-        job = worker_for(request.model, self._options).submit(work)
+        job = worker_for(request.model, self.options).submit(work)
         job.future.add_done_callback(lambda _: put(None))
         return job
 
@@ -102,7 +102,7 @@ class _Handle:
 
     def dump_state(self) -> dict[str, Any]:
         """Return what `load_state` needs: DSPy saves programs with it. A listener is not saved."""
-        return {"options": asdict(self._options), "repeat_penalty": self._repeat_penalty}
+        return {"options": asdict(self.options), "repeat_penalty": self._repeat_penalty}
 
     @classmethod
     def load_state(cls, state: dict[str, Any]) -> Self:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import logging
 from typing import Any
 
@@ -17,7 +18,7 @@ from precision_shaking.sape.embedded.errors import EmbeddedModelUnavailableError
 _LOGGER = logging.getLogger(__name__)
 # ggml's levels, one step quieter: its informational lines are of interest to nobody but a developer.
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.ERROR, 4: logging.DEBUG}
-_NEEDED = ("llama_memory_seq_rm", "llama_sampler_init_grammar", "llama_set_abort_callback", "llama_vocab_is_eog")
+_NEEDED = ("llama_memory_seq_rm", "llama_set_abort_callback", "llama_vocab_is_eog", "llama_sampler_apply")
 
 HOW_TO_INSTALL = (
     "run `pip install 'precision-shaking[embedded]'` (building it needs a C/C++ compiler, such as Debian's "
@@ -36,20 +37,20 @@ def load_library() -> Any:
         EmbeddedModelUnavailableError: It is missing, broken, or another release than the one we know.
     """
     try:
-        import llama_cpp
+        library: Any = importlib.import_module("llama_cpp")
     except (ImportError, OSError, RuntimeError) as error:  # a missing shared library is not an ImportError
         message = f"The embedded model needs llama-cpp-python, which cannot be imported: {HOW_TO_INSTALL}."
         raise EmbeddedModelUnavailableError(message) from error
-    missing = [name for name in _NEEDED if not hasattr(llama_cpp, name)]
+    missing = [name for name in _NEEDED if not hasattr(library, name)]
     if missing:
         message = f"This llama-cpp-python lacks {missing[0]}, a release we do not know: {HOW_TO_INSTALL}."
         raise EmbeddedModelUnavailableError(message)
     _LOGGER.addHandler(logging.NullHandler())  # else Python's handler of last resort writes to stderr
-    # The C side keeps only a pointer; the partial-free closure below must live as long as the module.
-    llama_cpp.precision_shaking_log = _log_callback(llama_cpp)
-    llama_cpp.llama_log_set(llama_cpp.precision_shaking_log, ctypes.c_void_p(0))
-    llama_cpp.llama_backend_init()
-    return llama_cpp
+    callback = _log_callback(library)
+    library.precision_shaking_log = callback  # C keeps only a pointer: it must live as long as the module
+    library.llama_log_set(callback, ctypes.c_void_p(0))
+    library.llama_backend_init()
+    return library
 
 
 def _log_callback(library: Any) -> Any:

@@ -25,7 +25,7 @@ def locate(name: str) -> Path:
         EmbeddedModelUnavailableError: There is no such model here.
     """
     if not name.startswith(PREFIX):
-        raise EmbeddedModelUnavailableError(f"{name} is not an embedded model: their names begin with {PREFIX}.")
+        raise EmbeddedModelUnavailableError(f"{name} does not begin with {PREFIX}: it is no embedded model.")
     model = name.removeprefix(PREFIX)
     if model in _PACKAGED:
         return _packaged(model, _PACKAGED[model])

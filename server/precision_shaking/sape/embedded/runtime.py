@@ -76,11 +76,13 @@ class Runtime:
         library = load_library()
         model = library.llama_model_load_from_file(os.fsencode(path), library.llama_model_default_params())
         if not model:
-            raise EmbeddedModelUnavailableError(f"{path} is not a model that llama.cpp can read: name another one.")
+            raise EmbeddedModelUnavailableError(f"llama.cpp cannot read the model {path}: name another one.")
         context = library.llama_init_from_model(model, _context_params(library, model, options))
         if not context:
             library.llama_model_free(model)
-            raise EmbeddedModelUnavailableError(f"There is not enough memory for {path}: name a smaller model.")
+            raise EmbeddedModelUnavailableError(
+                f"The memory does not suffice for {path}: name a smaller one."
+            )
         batch = library.llama_batch_init(options.batch, 0, 1)
         self.close = weakref.finalize(self, _free, library, model, context, batch)
         self.tokenizer = Tokenizer(library, model)
@@ -120,13 +122,13 @@ class Runtime:
             reused = self._prefill(prompt)
             limit = min(settings.max_tokens, room)
             for written in range(limit):
-                if written:
-                    self._decode([token], outputs="last")
                 logits = self._last_logits()
                 token = sampler.choose(logits)
                 if self.tokenizer.ends(token):
                     return Ending("stop", written, len(prompt), reused)
                 on_token(Decoded(token, _score(logits, token, settings.top_logprobs)))
+                if written + 1 < limit:
+                    self._decode([token], outputs="last")
         return Ending("length", limit, len(prompt), reused)
 
     def score(self, prompt: Sequence[int], answer: Sequence[int], k: int) -> list[TokenScores]:
@@ -141,9 +143,10 @@ class Runtime:
             PromptTooLongError: Both do not fit the context.
             AbortedError: The flag was set.
         """
-        if len(prompt) + len(answer) > self.context_size:
+        length = len(prompt) + len(answer)
+        if length > self.context_size:
             raise PromptTooLongError(
-                f"Prompt and answer have {len(prompt) + len(answer)} tokens and the model reads {self.context_size}."
+                f"Prompt and answer have {length} tokens and the model reads {self.context_size}: shorten one."
             )
         # The logits of a token are the forecast of the next one: the answer's begin at the prompt's last.
         self._reuse(prompt[:-1])

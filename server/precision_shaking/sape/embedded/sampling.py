@@ -52,12 +52,12 @@ class Grammar:
 
     def allowed(self, tokens: Tokens) -> Tokens:
         """Return those of the tokens that may come next, in the same order."""
-        rows = (self._library.llama_token_data * len(tokens))()
+        count = len(tokens)
+        rows = (self._library.llama_token_data * count)()
         table = np.frombuffer(rows, dtype=[("id", np.int32), ("logit", np.float32), ("p", np.float32)])
         table["id"] = tokens
-        candidates = self._library.llama_token_data_array(
-            data=ctypes.cast(rows, self._library.llama_token_data_p), size=len(tokens), selected=-1, sorted=False
-        )
+        data = ctypes.cast(rows, self._library.llama_token_data_p)
+        candidates = self._library.llama_token_data_array(data=data, size=count, selected=-1, sorted=False)
         self._library.llama_sampler_apply(self._sampler, ctypes.byref(candidates))
         return tokens[table["logit"] > -np.inf]
 

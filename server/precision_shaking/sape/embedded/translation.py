@@ -66,7 +66,9 @@ def settings_of(request: lm15.Request, repeat_penalty: float) -> Settings:
     )
 
 
-def answer(runtime: Runtime, request: lm15.Request, repeat_penalty: float, put: Callable[[Any], None]) -> None:
+def answer(
+    runtime: Runtime, request: lm15.Request, repeat_penalty: float, put: Callable[[Any], None]
+) -> None:
     """Decode the answer to a request in the model's thread.
 
     Args:
@@ -129,14 +131,14 @@ def _token_logprob(tokenizer: Tokenizer, scores: TokenScores) -> lm15.TokenLogpr
     )
 
 
-def translated(error: BaseException) -> BaseException:
+def translated(error: Exception) -> Exception:
     """Say an error of ours in lm15's terms, which DSPy understands; others stay what they are."""
     from dspy import lm15
 
-    if isinstance(error, PromptTooLongError):
-        return lm15.ContextLengthError(str(error), provider=PROVIDER)
-    if isinstance(error, InvalidGrammarError):
-        return lm15.InvalidRequestError(str(error), provider=PROVIDER)
-    if isinstance(error, EmbeddedModelUnavailableError):
-        return lm15.ConfigurationError(str(error), provider=PROVIDER)
-    return error
+    kinds: dict[type[Exception], Callable[..., Exception]] = {
+        PromptTooLongError: lm15.ContextLengthError,
+        InvalidGrammarError: lm15.InvalidRequestError,
+        EmbeddedModelUnavailableError: lm15.ConfigurationError,
+    }
+    kind = kinds.get(type(error))
+    return error if kind is None else kind(str(error), provider=PROVIDER)

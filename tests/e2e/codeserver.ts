@@ -27,7 +27,7 @@ const QUIET = {
 };
 
 export interface CodeServerOptions {
-  /** Holds the user-data and the extensions folder, and is the child's HOME. */
+  /** An empty folder for the user data, the extensions and temporary files; it is the child's HOME. */
   readonly root: string;
   readonly vsix: string;
   readonly settings: Readonly<Record<string, unknown>>;
@@ -42,7 +42,10 @@ export interface CodeServer {
 export async function startCodeServer({ root, vsix, settings, env }: CodeServerOptions): Promise<CodeServer> {
   const userData = join(root, "user-data");
   const folders = ["--user-data-dir", userData, "--extensions-dir", join(root, "extensions")];
-  const environment = { ...env, HOME: root };
+  const temporary = join(root, "tmp");
+  // Sandboxed scripts have an environment of their own, but what they run in is below TMPDIR.
+  const environment = { ...env, HOME: root, TMPDIR: temporary };
+  await mkdir(temporary);
   await mkdir(join(userData, "User"), { recursive: true });
   await writeFile(join(userData, "User", "settings.json"), JSON.stringify({ ...QUIET, ...settings }, null, 2));
   await finish({

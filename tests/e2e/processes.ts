@@ -78,16 +78,17 @@ export interface Leftover {
   readonly command: string;
 }
 
-/** The processes, other than this one, whose environment names `marker` (a temporary folder of the test). */
+/** The processes, other than this one, whose environment or command line names `marker`, a folder of the test. */
 export function processesOf(marker: string): Leftover[] {
   const found: Leftover[] = [];
   for (const entry of readdirSync("/proc")) {
     if (!/^\d+$/.test(entry) || Number(entry) === process.pid) continue;
     try {
-      if (!readFileSync(`/proc/${entry}/environ`, "utf8").includes(marker)) continue;
       const command = readFileSync(`/proc/${entry}/cmdline`, "utf8").replaceAll("\0", " ").trim();
       // A zombie has no command line any more: it has ended.
-      if (command) found.push({ pid: Number(entry), command });
+      if (!command) continue;
+      const environment = readFileSync(`/proc/${entry}/environ`, "utf8");
+      if (`${command}\n${environment}`.includes(marker)) found.push({ pid: Number(entry), command });
     } catch {
       // It ended while it was looked at.
     }

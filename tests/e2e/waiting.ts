@@ -4,6 +4,8 @@ export interface Patience {
   readonly timeout?: number;
 }
 
+type Nothing = false | null | undefined | 0 | "";
+
 const PAUSE_MS = 50;
 
 /**
@@ -15,11 +17,11 @@ export async function until<T>(
   what: string,
   condition: () => T | Promise<T>,
   { timeout = 30_000 }: Patience = {},
-): Promise<NonNullable<T>> {
+): Promise<Exclude<T, Nothing>> {
   const deadline = performance.now() + timeout;
   for (;;) {
     const value = await condition();
-    if (value) return value;
+    if (value) return value as Exclude<T, Nothing>;
     if (performance.now() > deadline) throw new Error(`gave up after ${timeout / 1000} s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }

@@ -1,6 +1,6 @@
 /** A VS Code workbench in a headless Chromium, used as a person would: keys, clicks, and what can be read on it. */
 
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -92,9 +92,14 @@ export class Workbench {
     await row.click();
   }
 
-  /** Waits for an input box that says `prompt`, types into it and presses Enter. */
-  async answer(prompt: RegExp, words: string): Promise<void> {
-    await this.page.locator(".quick-input-widget").filter({ hasText: prompt }).waitFor();
+  /** Opens "Refactor…" for the text in front and picks an entry. */
+  async refactor(entry: string | RegExp): Promise<void> {
+    await this.run("Refactor...");
+    await this.page.locator(".action-widget").getByRole("option", { name: entry }).click();
+  }
+
+  /** Types into the input box that asks for words, and presses Enter. */
+  async answer(words: string): Promise<void> {
     await this.quickInput.fill(words);
     await this.page.keyboard.press("Enter");
   }
@@ -106,6 +111,16 @@ export class Workbench {
   /** A button in the title of the editor that is in front. */
   button(name: string | RegExp): Locator {
     return this.page.locator(".editor-group-container.active .editor-actions").getByRole("button", { name });
+  }
+
+  /** A message in the corner. */
+  notification(text: RegExp): Locator {
+    return this.page.locator(".notifications-toasts .notification-toast").filter({ hasText: text });
+  }
+
+  /** An entry of the status bar. */
+  statusItem(text: RegExp): Locator {
+    return this.page.locator(".statusbar-item").filter({ hasText: text });
   }
 
   /** The text editor in front that is no diff. */
@@ -129,6 +144,15 @@ export class Workbench {
     }).catch((error: Error) => {
       throw new Error(`${error.message}\n--- wanted\n${text}\n--- seen\n${seen}`);
     });
+  }
+
+  /** What the extension, its server and the editor wrote into their logs. */
+  async logs(): Promise<string> {
+    const folder = join(this.#root, "user-data", "logs");
+    const files = await readdir(folder, { recursive: true });
+    const wanted = files.filter((file) => /precision|remoteexthost\.log$/i.test(file));
+    const texts = await Promise.all(wanted.map((file) => readFile(join(folder, file), "utf8").catch(() => "")));
+    return wanted.map((file, index) => `--- ${file}\n${texts[index]}`).join("\n");
   }
 
   async screenshot(name: string): Promise<void> {

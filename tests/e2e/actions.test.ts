@@ -1,0 +1,81 @@
+/** The other ways through a session: the lightbulb's menu, redo, a hand on the proposal, and plain words. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { readDataset } from "./dataset.ts";
+import { buttonTitle, paletteTitle } from "./programs.ts";
+import { CAPITALISED, GREET, LOOPED } from "./scripts.ts";
+import { perform } from "./stage.ts";
+import { instruct, judge, plan, work } from "./teacher.ts";
+import { until } from "./waiting.ts";
+
+const AMENDMENT = 'greet("mars")';
+
+const play = {
+  name: "actions",
+  files: { "greet.py": GREET },
+  replies: {
+    planner: [plan("Greet every name that is given, capitalised.")],
+    lead: [instruct("Let greet take any number of names."), instruct("Write each name with a capital letter, too.")],
+    worker: [work("A loop over the names.", LOOPED), work("str.title writes the capital.", CAPITALISED)],
+    analyzer: [judge("accepted")],
+  },
+};
+
+test("a code action starts a session, and words alone accept what the user changed by hand", { timeout: 240_000 }, () =>
+  perform(play, async ({ workbench, database, photograph }) => {
+    await workbench.openFile("greet.py");
+    await workbench.refactor(/Precision Shaking/);
+    await workbench.answer("Greet everybody who is named");
+    await workbench.shows(workbench.modified, LOOPED, 90_000);
+
+    await workbench.button(buttonTitle("redo")).click();
+    await workbench.answer("The names must be capitalised.");
+    await workbench.shows(workbench.modified, CAPITALISED);
+    await photograph("1-redone");
+
+    await workbench.modified.locator(".view-lines").click();
+    await workbench.page.keyboard.press("Control+End");
+    await workbench.page.keyboard.type(`${AMENDMENT}\n`);
+    await workbench.shows(workbench.modified, CAPITALISED + AMENDMENT);
+    await photograph("2-amended");
+
+    await workbench.button(buttonTitle("feedback")).click();
+    await workbench.answer("Good, take it.");
+    await workbench.tab("greet.py").click();
+    await workbench.shows(workbench.editor, CAPITALISED + AMENDMENT);
+
+    const rows = await until("the rows to be complete", async () => {
+      const found = (await readDataset(database)).rows;
+      return found.length === 2 && found;
+    });
+    assert.deepEqual(rows.map(({ reason, author }) => [reason, author]), [
+      ["redo", "user"],
+      ["amended", "user"],
+    ]);
+    assert.ok(rows.every(({ chosen }) => chosen.includes(AMENDMENT)));
+    assert.ok(rows[1]?.rejected?.includes(CAPITALISED.trimEnd()) && !rows[1].rejected.includes(AMENDMENT));
+  }),
+);
+
+test("a session that is stopped while the worker writes leaves the document and the dataset alone", { timeout: 240_000 }, () =>
+  perform(
+    {
+      name: "stopped",
+      files: { "greet.py": GREET },
+      replies: { ...play.replies, worker: [{ content: work("Too late.", LOOPED), delay: 600 }] },
+    },
+    async ({ workbench, database, photograph }) => {
+      await workbench.openFile("greet.py");
+      await workbench.run(paletteTitle("start"));
+      await workbench.answer("Greet everybody who is named");
+      await workbench.statusItem(/worker is writing/).waitFor({ timeout: 90_000 });
+      await photograph("1-writing");
+      await workbench.run(paletteTitle("stop"));
+      await photograph("2-stopped");
+      await workbench.shows(workbench.editor, GREET);
+      assert.deepEqual((await readDataset(database)).rows, []);
+    },
+  ),
+);

@@ -1,0 +1,47 @@
+/** The script that the tests change, and what becomes of it. Short: only lines in view can be read in an editor. */
+
+export const GREET = `def greet(name):
+    print("hello", name)
+
+
+greet("world")
+`;
+
+/** Ends with a NameError: the sandbox finds it, the user never sees it. */
+export const BROKEN = `def greet(*names):
+    for name in nmaes:
+        print("hello", name)
+
+
+greet("world")
+`;
+
+export const LOOPED = `def greet(*names):
+    for name in names:
+        print("hello", name)
+
+
+greet("world", "moon")
+`;
+
+export const CAPITALISED = `def greet(*names):
+    for name in names:
+        print("hello", name.title())
+
+
+greet("world", "moon")
+`;
+
+export const DOCUMENTED = `def greet(*names):
+    """Say hello to each of the names."""
+    for name in names:
+        print("hello", name.title())
+
+
+greet("world", "moon")
+`;
+
+/** Never ends by itself. */
+export const ENDLESS = `while True:
+    pass
+`;

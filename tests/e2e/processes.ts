@@ -95,3 +95,12 @@ export function processesOf(marker: string): Leftover[] {
   }
   return found;
 }
+
+/** Ends a process at once; one that has ended already is fine. */
+export function kill({ pid }: Leftover): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}

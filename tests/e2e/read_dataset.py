@@ -1,4 +1,4 @@
-"""Print a dataset as JSON: the view `dorpo` as any SQLite tool sees it, its soft labels checked, its trainings.
+"""Print a dataset as JSON: the view `dorpo` as any SQLite tool sees it, soft labels checked, and trainings.
 
 Run: python tests/e2e/read_dataset.py FILE
 """

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { type Browser, type Locator, type Page, chromium } from "playwright-core";
 
 import { type CodeServer, startCodeServer } from "./codeserver.ts";
-import { type Leftover, processesOf } from "./processes.ts";
+import { type Leftover, kill, processesOf } from "./processes.ts";
 import { findProgram } from "./programs.ts";
 import { until } from "./waiting.ts";
 
@@ -63,11 +63,13 @@ export class Workbench {
   async close(): Promise<Leftover[]> {
     await this.#browser.close();
     await this.#server.child.stop();
+    // An extension host waits for its window to come back. What it started has to notice that it is gone.
+    processesOf(this.#root).filter(isExtensionHost).forEach(kill);
     let left: Leftover[] = [];
     await until("everything to end", () => (left = processesOf(this.#root)).length === 0, { timeout: 15_000 }).catch(
       () => undefined,
     );
-    for (const { pid } of left) process.kill(pid, "SIGKILL");
+    left.forEach(kill);
     await rm(this.#root, { recursive: true, force: true, maxRetries: 5 });
     return left;
   }
@@ -171,4 +173,8 @@ async function linesOf(editor: Locator): Promise<string> {
     ),
   );
   return lines.join("\n").trimEnd();
+}
+
+function isExtensionHost({ command }: Leftover): boolean {
+  return command.includes("--type=extensionHost");
 }

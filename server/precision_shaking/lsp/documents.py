@@ -1,7 +1,7 @@
 """Open documents as the protocol counts them, and the edits that bring one to a wanted text.
 
-The library's documents split lines as Python does, at form feeds and Unicode separators too; editors do not. A
-script with such a character would end up different on both sides, so positions are resolved here.
+The library's documents split lines as Python does, at form feeds and Unicode separators too; editors do not.
+A script with such a character would end up different on both sides, so positions are resolved here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Document(TextDocument):
 
     @property
     def text(self) -> str:
-        """The text with every line ended by `\\n`, as engine and models see it."""
+        """The text with every line ended by a newline, as engine and models see it."""
         return normalise(self.source)
 
     def apply_change(self, change: types.TextDocumentContentChangeEvent) -> None:
@@ -66,7 +66,11 @@ class Documents(Workspace):
         return cls(other.root_uri, kind, folders, other.position_encoding)
 
     def _create_text_document(
-        self, doc_uri: str, source: str | None = None, version: int | None = None, language_id: str | None = None
+        self,
+        doc_uri: str,
+        source: str | None = None,
+        version: int | None = None,
+        language_id: str | None = None,
     ) -> TextDocument:
         return Document(doc_uri, source, version, language_id, position_codec=self.position_codec)
 
@@ -80,7 +84,7 @@ class Plan:
 
 
 def normalise(text: str) -> str:
-    """The text with every line ended by `\\n`."""
+    """The text with every line ended by a newline."""
     return _EOL.sub("\n", text)
 
 
@@ -89,7 +93,7 @@ def plan_edits(source: str, wanted: str, codec: PositionCodec) -> Plan:
 
     Args:
         source: The document as it is. Lines that stay keep their own ends; new ones get the document's usual.
-        wanted: The text to reach, lines ended by `\\n`.
+        wanted: The text to reach, lines ended by newlines.
         codec: How the client counts characters.
     """
     raw = _LINE.findall(source)
@@ -100,7 +104,9 @@ def plan_edits(source: str, wanted: str, codec: PositionCodec) -> Plan:
     position = 0
     for i1, i2, j1, j2 in opcodes(old, new):
         text = "".join(new[j1:j2]).replace("\n", eol)
-        edits.append(types.TextEdit(types.Range(_line_start(raw, i1, codec), _line_start(raw, i2, codec)), text))
+        edits.append(
+            types.TextEdit(types.Range(_line_start(raw, i1, codec), _line_start(raw, i2, codec)), text)
+        )
         expected += [*raw[position:i1], text]
         position = i2
     expected += raw[position:]

@@ -1,6 +1,6 @@
 """A line-based three-way merge: what the user typed while a proposal was being made is not lost.
 
-Pure: texts in, text out. Lines end with `\\n`.
+Pure: texts in, text out. Lines end with a newline.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def merge(base: str, live: str, proposal: str) -> Merge:
 
 
 def split(text: str) -> list[str]:
-    """The text's lines with their ends; only `\\n` ends a line, unlike `str.splitlines`."""
+    """The text's lines with their ends; only a newline ends one, unlike `str.splitlines`."""
     lines = [line + "\n" for line in text.split("\n")]
     lines[-1] = lines[-1][:-1]
     return lines if lines[-1] else lines[:-1]
@@ -99,7 +99,9 @@ def _regions(
     ours: list[_Change], theirs: list[_Change]
 ) -> Iterator[tuple[range, list[_Change], list[_Change]]]:
     """Group both sides' changes into the base's regions that have to be decided together."""
-    queue = sorted([(c.start, c.end, 0, c) for c in ours] + [(c.start, c.end, 1, c) for c in theirs], key=_order)
+    queue = sorted(
+        [(c.start, c.end, 0, c) for c in ours] + [(c.start, c.end, 1, c) for c in theirs], key=_order
+    )
     while queue:
         start, end, side, change = queue.pop(0)
         sides: tuple[list[_Change], list[_Change]] = ([], [])

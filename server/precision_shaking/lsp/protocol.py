@@ -1,7 +1,7 @@
-"""The wire contract with an editor: every message of ours, once. `extension/src/protocol.ts` mirrors this file.
+"""The wire contract with an editor: every message of ours, once; `extension/src/protocol.ts` mirrors it.
 
-Names are snake_case here and camelCase on the wire. Inside a session event the engine's own names stay as they
-are. One sample of each message lies under `tests/protocol/`, and both test suites read them.
+Names are snake_case here and camelCase on the wire. Inside a session event the engine's own names stay as
+they are. One sample of each message lies under `tests/protocol/`, and both test suites read them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,79 @@
+"""What the server itself says and asks where the editor has no client of ours: messages, buttons, a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+from pygls.capabilities import get_capability
+
+from precision_shaking.lsp import feedback_file
+from precision_shaking.sape import wire
+from precision_shaking.sape.events import HelpNeeded, SessionFailed, SessionFinished
+from precision_shaking.sape.vocabulary import Help
+
+if TYPE_CHECKING:
+    from precision_shaking.lsp.proposals import Pending
+    from precision_shaking.lsp.server import Server
+    from precision_shaking.lsp.sessions import Session
+
+_HELP = {Help.RETRY.value: "Try again", Help.SKIP.value: "Skip this step", Help.STOP.value: "Stop"}
+
+
+async def show_proposal(server: Server, session: Session, pending: Pending) -> None:
+    """Open the proposal's page and say where the buttons are."""
+    step, steps = pending.event.step, session.steps
+    text = steps[step] if step < len(steps) else session.request
+    page = feedback_file.proposal_page(
+        text, pending.event.reasoning, pending.base, pending.proposed, pending.event.output
+    )
+    path = server.feedback_files.write("FEEDBACK.md", page, "answer", session.uid)
+    unclear = "Your words could not be read as a decision. " if pending.event.unclear else ""
+    server.say(
+        f"{unclear}Step {step + 1} of {max(len(steps), 1)} is proposed: "
+        "accept it or answer it with the document's code actions, or write into FEEDBACK.md and save."
+    )
+    await open_file(server, path)
+
+
+async def ask_for_request(server: Server, uri: str) -> None:
+    """Open a page on which the user writes what should change."""
+    name = Path(server.document(uri).path).name or uri
+    path = server.feedback_files.write("REQUEST.md", feedback_file.request_page(name), "request", uri)
+    server.say("Write what should change into REQUEST.md and save it.")
+    await open_file(server, path)
+
+
+async def ask_for_help(server: Server, session: Session, event: HelpNeeded) -> None:
+    """Ask how to go on after every teacher failed; no answer leaves the question open."""
+    choices = [choice for choice in _HELP if choice in event.choices]
+    chosen = await server.window_show_message_request_async(
+        types.ShowMessageRequestParams(
+            types.MessageType.Warning,
+            event.text,
+            [types.MessageActionItem(_HELP[choice]) for choice in choices],
+        )
+    )
+    if chosen is None or session.help is not event:
+        return
+    choice = next(choice for choice in choices if _HELP[choice] == chosen.title)
+    session.help = None
+    await session.engine.help(wire.HelpParams(choice))
+
+
+def say_farewell(server: Server, event: SessionFinished | SessionFailed) -> None:
+    """Say how the session ended."""
+    if isinstance(event, SessionFailed):
+        server.warn(event.message)
+    else:
+        ended = "is done" if event.status == "done" else "was stopped"
+        server.say(f"The session {ended}; it wrote {event.rows} rows to the dataset.")
+
+
+async def open_file(server: Server, path: Path) -> None:
+    """Open a file in the editor, where the editor can."""
+    if get_capability(server.client_capabilities, "window.show_document.support", False):
+        await server.window_show_document_async(types.ShowDocumentParams(path.as_uri(), take_focus=True))
+    else:
+        server.say(f"Please open {path}.")

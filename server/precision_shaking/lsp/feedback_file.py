@@ -1,0 +1,99 @@
+"""Free text without an input box: a file that the server opens, the user writes into, and saving sends.
+
+The protocol has no text input. A file outside the workspace and the save notification exist everywhere. What
+stands above the line of scissors is the user's; below it the proposal can be read.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from difflib import unified_diff
+from pathlib import Path
+
+from attrs import define, field
+
+from precision_shaking.lsp.merge import split
+from precision_shaking.sape.vocabulary import Verdict
+
+SCISSORS = "---------- write above this line and save ----------"
+
+# Said alone, these words are a button.
+_BUTTONS = {
+    "accept": Verdict.ACCEPTED,
+    "redo": Verdict.REDO,
+    "further edit": Verdict.FURTHER_EDIT,
+}
+
+
+def request_page(document: str) -> str:
+    """The page that asks for a change request."""
+    return f"\n\n{SCISSORS}\n\nWhat should change in {document}? Saving starts the session.\n"
+
+
+def proposal_page(step: str, reasoning: str, base: str, proposed: str, output: str) -> str:
+    """The page that shows a proposal and asks what the user thinks of it."""
+    diff = "".join(unified_diff(split(base), split(proposed), "document", "proposal"))
+    return "\n".join(
+        [
+            "",
+            "",
+            SCISSORS,
+            "",
+            "Say in your own words what you think of the proposal, or only: accept, redo, further edit.",
+            "",
+            f"Step: {step}",
+            f"Reasoning: {reasoning}",
+            "",
+            diff,
+            "It printed:",
+            "",
+            output or "(nothing)",
+            "",
+        ]
+    )
+
+
+def words_in(path: Path) -> str:
+    """What the user wrote into a page."""
+    return path.read_text("utf-8").split(SCISSORS, 1)[0].strip()
+
+
+def button_of(words: str) -> Verdict | None:
+    """The verdict, when the words are nothing but a button's name."""
+    return _BUTTONS.get(words.lower().rstrip(".!"))
+
+
+@define
+class FeedbackFiles:
+    """The files of one server, in a private folder that goes away with it.
+
+    What a saved file means is looked up by its path: (`request`, document's URI) or (`answer`, session).
+    """
+
+    _folder: Path | None = None
+    _meaning: dict[Path, tuple[str, str]] = field(factory=dict)
+
+    def write(self, name: str, page: str, kind: str, about: str) -> Path:
+        """Write a page; saving it means `kind` about `about`."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="precision-shaking-")).resolve()
+        path = self._folder / name
+        path.write_text(page, "utf-8")
+        self._meaning[path] = (kind, about)
+        return path
+
+    def meaning(self, path: Path) -> tuple[str, str] | None:
+        """What saving this file means; None when it is not one of ours."""
+        return self._meaning.get(path)
+
+    def forget(self, path: Path) -> None:
+        """The file has been answered: saving it again means nothing."""
+        self._meaning.pop(path, None)
+
+    def clear(self) -> None:
+        """Delete them all."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+        self._meaning.clear()

@@ -1,0 +1,89 @@
+"""Following a session: the engine's events go to the editor in order, and some ask the server for more."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from precision_shaking.lsp import dialogs, proposals, protocol
+from precision_shaking.lsp.applying import Written, bring_in
+from precision_shaking.lsp.rpc import RefusedError
+from precision_shaking.sape.events import (
+    HelpNeeded,
+    PlanReady,
+    ProposalReady,
+    SessionEvent,
+    SessionFailed,
+    SessionFinished,
+    StepAccepted,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from precision_shaking.lsp.server import Server
+    from precision_shaking.lsp.sessions import Session
+
+
+async def follow(server: Server, session: Session, events: asyncio.Queue[SessionEvent]) -> None:
+    """Hand on the session's events until it ends."""
+    # The answer to the request that started the session is sent first: it names the session.
+    await asyncio.sleep(0)
+    try:
+        event: SessionEvent | None = None
+        while not isinstance(event, SessionFinished | SessionFailed):
+            event = await events.get()
+            params = protocol.SessionEventParams(session.uid, session.uri, to_json(event))
+            server.tell(protocol.SESSION_EVENT, params)
+            await _react(server, session, event)
+    except asyncio.CancelledError:
+        # The server is ending; there is no time for a farewell.
+        session.engine.kill()
+        raise
+    finally:
+        server.sessions.remove(session)
+    await session.engine.close()
+
+
+def show(server: Server, session: Session) -> None:
+    """Show the pending proposal."""
+    if session.pending is None:
+        return
+    server.tell(protocol.PROPOSAL, proposals.message(session, session.pending))
+    if not server.settings.client_commands:
+        server.run_task(dialogs.show_proposal(server, session, session.pending), "show a proposal")
+
+
+async def _react(server: Server, session: Session, event: SessionEvent) -> None:
+    match event:
+        case PlanReady(steps=steps):
+            session.steps = steps
+        case ProposalReady():
+            session.pending = proposals.Pending(event, session.base, event.script)
+            show(server, session)
+        case StepAccepted(script=script):
+            await _hold(server, session, script)
+        case HelpNeeded():
+            session.help = event
+            if not server.settings.client_commands:
+                server.run_task(dialogs.ask_for_help(server, session, event), "ask for help")
+        case SessionFinished() | SessionFailed():
+            if not server.settings.client_commands:
+                dialogs.say_farewell(server, event)
+
+
+async def _hold(server: Server, session: Session, script: str) -> None:
+    """See that the document holds an accepted text."""
+    session.pending = None
+    if session.holds_accepted:
+        session.holds_accepted = False
+        return
+    try:
+        result = await bring_in(server, session.uri, session.base, script, "Precision Shaking: accepted step")
+        why = "" if isinstance(result, Written) else result.why
+    except RefusedError as error:
+        why = str(error)
+    if not why:
+        session.base = script
+        return
+    # The base stays: the next accepted proposal contains this step and brings it along.
+    server.warn(f"The accepted step is not in the document yet. {why}")

@@ -1,0 +1,75 @@
+"""Training the student: one long request with progress, which cancelling ends gently."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from precision_shaking.lsp import protocol
+from precision_shaking.lsp.progress import Bar, progress
+from precision_shaking.lsp.rpc import CANCELLED_BY_CLIENT, RefusedError, request
+from precision_shaking.lsp.server import Server
+from precision_shaking.lsp.trainer import Trainer
+
+
+def register(server: Server) -> None:
+    """Register this room's handlers."""
+
+    @request(server, protocol.START_TRAINING, protocol.StartTrainingParams)
+    async def start(params: protocol.StartTrainingParams) -> protocol.StartTrainingResult:
+        return await train(server, params)
+
+
+async def train(server: Server, params: protocol.StartTrainingParams) -> protocol.StartTrainingResult:
+    """Train until the trainer has ended.
+
+    Raises:
+        RefusedError: A training is running already, or the trainer could not do it and says why.
+    """
+    from dorpo.paths import home
+
+    trainer = Trainer.start(server.settings, home())
+    async with progress(server, "Training the student", params.work_done_token, trainer.interrupt) as bar:
+        listening = asyncio.create_task(_listen(trainer, bar))
+        try:
+            last = await asyncio.shield(listening)
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args != (CANCELLED_BY_CLIENT,):
+                # The editor is going; the trainer goes on without it.
+                listening.cancel()
+                raise
+            trainer.interrupt()
+            bar.report("Saving what was learned")
+            last = await listening
+    return _result(trainer, last)
+
+
+async def _listen(trainer: Trainer, bar: Bar) -> dict[str, Any]:
+    """Show how far the trainer is; the last thing it said."""
+    last: dict[str, Any] = {}
+    async for message in trainer.messages():
+        last = message
+        if message.get("kind") == "training_progress":
+            _show(bar, message)
+    return last
+
+
+def _show(bar: Bar, message: dict[str, Any]) -> None:
+    step, steps = message.get("step", 0), message.get("steps", 0)
+    parts = [f"step {step} of {steps}"]
+    if isinstance(loss := message.get("loss"), float):
+        parts.append(f"loss {loss:.3f}")
+    if isinstance(eta := message.get("eta_seconds"), int | float):
+        parts.append(f"{int(eta) // 60}:{int(eta) % 60:02} left")
+    bar.report(", ".join(parts), min(100, 100 * step // steps) if steps else None)
+
+
+def _result(trainer: Trainer, last: dict[str, Any]) -> protocol.StartTrainingResult:
+    output = str(trainer.output)
+    if trainer.exit_code == 0 and last.get("kind") == "training_finished":
+        return protocol.StartTrainingResult("finished", output, last.get("metrics") or {})
+    if trainer.exit_code == 130:
+        return protocol.StartTrainingResult("cancelled", output)
+    if last.get("kind") == "training_failed":
+        raise RefusedError(str(last.get("message")))
+    raise RefusedError(trainer.complaint)

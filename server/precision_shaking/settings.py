@@ -1,0 +1,117 @@
+"""What the user can set, read from an editor's JSON with errors that name the setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, frozen
+
+SECTION = "precisionShaking"
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used; the message says which and what it must be."""
+
+
+@frozen
+class Settings:
+    """The settings of one editor.
+
+    Attributes:
+        teachers: The pool, in the order it is used: `provider/model`, optionally `@` and a base URL.
+        max_attempts: Failed attempts at a step before the next teacher is used.
+        database: The dataset's file; None for the user's default one.
+        student: The model to train: a name, a folder or a GGUF file.
+        training_steps: Optimiser steps of one training.
+        execute: Whether scripts may be run; False in a workspace that is not trusted.
+        client_commands: Whether the client has commands and dialogs of its own, as VS Code's has.
+    """
+
+    teachers: tuple[str, ...] = ("embedded/smollm2",)
+    max_attempts: int = 3
+    database: Path | None = None
+    student: str = "embedded/smollm2"
+    training_steps: int = 200
+    execute: bool = True
+    client_commands: bool = False
+
+    def updated(self, values: Any) -> Settings:
+        """These settings with an editor's values in place of some.
+
+        Settings that are absent or null stay as they are; names that are not the server's are ignored,
+        because an editor's section holds its client's settings too.
+
+        Raises:
+            SettingsError: A value is of the wrong kind or out of range.
+        """
+        if values is None:
+            return self
+        if not isinstance(values, Mapping):
+            raise SettingsError(f"The settings of {SECTION} must be an object.")
+        changes: dict[str, Any] = {}
+        for name, (attribute, read) in _READERS.items():
+            if (value := values.get(name)) is not None:
+                try:
+                    changes[attribute] = read(value)
+                except ValueError as error:
+                    raise SettingsError(f"The setting {SECTION}.{name} must be {error}.") from None
+        return evolve(self, **changes)
+
+
+def split_teacher(text: str) -> tuple[str, str | None]:
+    """Take `provider/model@base_url` apart; the base URL is None when there is none."""
+    name, at, base_url = text.partition("@")
+    return name, base_url if at else None
+
+
+def _teachers(value: Any) -> tuple[str, ...]:
+    wanted = "a list of at least one model, each written provider/model or provider/model@base-URL"
+    if not isinstance(value, list) or not value:
+        raise ValueError(wanted)
+    for item in value:
+        name = split_teacher(item.strip())[0] if isinstance(item, str) else ""
+        provider, slash, model = name.partition("/")
+        if not (provider and slash and model):
+            raise ValueError(wanted)
+    return tuple(item.strip() for item in value)
+
+
+def _count(value: Any) -> int:
+    # JSON has one kind of number; a bool is not one.
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 1:
+        raise ValueError("a whole number of at least 1")
+    return int(value)
+
+
+def _file(value: Any) -> Path | None:
+    if not isinstance(value, str):
+        raise ValueError("the path of a file")
+    path = Path(value).expanduser()
+    if value and not path.is_absolute():
+        raise ValueError("an absolute path, or empty for the usual place")
+    return path if value else None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text that is not empty")
+    return value.strip()
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "teachers": ("teachers", _teachers),
+    "maxAttempts": ("max_attempts", _count),
+    "database": ("database", _file),
+    "student": ("student", _text),
+    "trainingSteps": ("training_steps", _count),
+    "execute": ("execute", _flag),
+    "clientCommands": ("client_commands", _flag),
+}

@@ -1,0 +1,71 @@
+/** Every command of the extension, by the name that the manifest gives it. */
+
+import * as vscode from "vscode";
+
+import { tellError, tellNoServer } from "./asking";
+import { NoServerError } from "./python";
+import type { Server } from "./server";
+import type { SessionCommands, Target } from "./sessionCommands";
+import type { SetupCommands } from "./setupCommands";
+
+type Command = (first: unknown, second: unknown) => Promise<void> | void;
+
+export interface Channels {
+  readonly log: vscode.LogOutputChannel;
+  readonly agents: vscode.OutputChannel;
+}
+
+export function registerCommands(
+  sessions: SessionCommands,
+  setup: SetupCommands,
+  server: Server,
+  { log, agents }: Channels,
+): vscode.Disposable[] {
+  const commands: Readonly<Record<string, Command>> = {
+    "precisionShaking.start": (on, request) => sessions.start(target(on), words(request)),
+    "precisionShaking.accept": (on) => sessions.accept(target(on)),
+    "precisionShaking.redo": (on, said) => sessions.redo(target(on), words(said)),
+    "precisionShaking.furtherEdit": (on, said) => sessions.furtherEdit(target(on), words(said)),
+    "precisionShaking.feedback": (on, said) => sessions.feedback(target(on), words(said)),
+    "precisionShaking.stop": (on) => sessions.stop(target(on)),
+    "precisionShaking.showProposal": (on) => sessions.showProposal(target(on)),
+    "precisionShaking.openAttempt": (uid, attempt) => sessions.openAttempt(words(uid) ?? "", words(attempt) ?? ""),
+    "precisionShaking.train": () => setup.train(),
+    "precisionShaking.showDataset": () => setup.showDataset(),
+    "precisionShaking.setApiKey": () => setup.setApiKey(),
+    "precisionShaking.installServer": () => setup.installServer(),
+    "precisionShaking.chooseInterpreter": () => setup.chooseInterpreter(),
+    "precisionShaking.restart": () => server.restart(),
+    "precisionShaking.showLogs": () => {
+      log.show();
+    },
+    "precisionShaking.showAgents": () => {
+      agents.show(true);
+    },
+  };
+  return Object.entries(commands).map(([name, command]) =>
+    vscode.commands.registerCommand(name, (first: unknown, second: unknown) => guarded(() => command(first, second))),
+  );
+}
+
+/** Run a task of the user's; what goes wrong is told in one sentence, with a way out. */
+export async function guarded(task: () => unknown): Promise<void> {
+  try {
+    await task();
+  } catch (error) {
+    void (error instanceof NoServerError ? tellNoServer(error.message) : tellError(error));
+  }
+}
+
+/** Menus hand over all sorts of things; only these say which session or document is meant. */
+function target(value: unknown): Target {
+  if (typeof value === "string" || value instanceof vscode.Uri) {
+    return value;
+  }
+  const id = (value as { id?: unknown } | null | undefined)?.id;
+  return typeof id === "string" ? { id } : undefined;
+}
+
+function words(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}

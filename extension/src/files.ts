@@ -1,0 +1,132 @@
+/** The two documents of a proposal's diff: what there is, read-only, and what is proposed, editable and in memory. */
+
+import * as vscode from "vscode";
+
+import type { Proposal } from "./protocol";
+import { fileName } from "./wording";
+
+export const BASE = "precision-shaking-base";
+export const PROPOSAL = "precision-shaking-proposal";
+
+/** A proposal's place: unique for the attempt, and named like the script so that it is coloured like it. */
+export function proposalUri(proposal: Proposal): vscode.Uri {
+  return vscode.Uri.from({ scheme: PROPOSAL, path: `/${proposal.session}/${proposal.attempt}/${fileName(proposal.uri)}` });
+}
+
+export function baseUri(proposal: Proposal): vscode.Uri {
+  return proposalUri(proposal).with({ scheme: BASE });
+}
+
+/** A past attempt's place: it can be read and no longer be changed. */
+export function pastUri(proposal: Proposal): vscode.Uri {
+  return vscode.Uri.from({
+    scheme: BASE,
+    path: `/${proposal.session}/${proposal.attempt}/proposed/${fileName(proposal.uri)}`,
+  });
+}
+
+/** Which session a document of ours belongs to. */
+export function sessionOf(uri: vscode.Uri): string | undefined {
+  return uri.scheme === PROPOSAL || uri.scheme === BASE ? uri.path.split("/")[1] : undefined;
+}
+
+/** Serves the left sides. */
+export class BaseDocuments implements vscode.TextDocumentContentProvider {
+  private readonly texts = new Map<string, string>();
+  private readonly changes = new vscode.EventEmitter<vscode.Uri>();
+  readonly onDidChange = this.changes.event;
+
+  set(uri: vscode.Uri, text: string): void {
+    const before = this.texts.get(uri.path);
+    this.texts.set(uri.path, text);
+    if (before !== undefined && before !== text) {
+      this.changes.fire(uri);
+    }
+  }
+
+  provideTextDocumentContent(uri: vscode.Uri): string {
+    return this.texts.get(uri.path) ?? "";
+  }
+}
+
+interface MemoryFile {
+  readonly content: Uint8Array;
+  readonly created: number;
+  readonly changed: number;
+}
+
+/** Holds the right sides. Nothing here ever reaches a disk. */
+export class ProposalFiles implements vscode.FileSystemProvider {
+  private readonly files = new Map<string, MemoryFile>();
+  private readonly changes = new vscode.EventEmitter<vscode.FileChangeEvent[]>();
+  readonly onDidChangeFile = this.changes.event;
+
+  has(uri: vscode.Uri): boolean {
+    return this.files.has(uri.path);
+  }
+
+  text(uri: vscode.Uri): string {
+    return new TextDecoder().decode(this.readFile(uri));
+  }
+
+  /** Put a text there; an open editor follows. */
+  set(uri: vscode.Uri, text: string): void {
+    const type = this.has(uri) ? vscode.FileChangeType.Changed : vscode.FileChangeType.Created;
+    this.writeFile(uri, new TextEncoder().encode(text));
+    this.changes.fire([{ type, uri }]);
+  }
+
+  /** Drop every file of a session. */
+  forget(session: string): void {
+    for (const path of this.files.keys()) {
+      if (path.startsWith(`/${session}/`)) {
+        this.files.delete(path);
+      }
+    }
+  }
+
+  readFile(uri: vscode.Uri): Uint8Array {
+    return this.file(uri).content;
+  }
+
+  writeFile(uri: vscode.Uri, content: Uint8Array): void {
+    const now = Date.now();
+    // The editor reloads a document only when its time moved on.
+    const changed = Math.max(now, (this.files.get(uri.path)?.changed ?? 0) + 1);
+    this.files.set(uri.path, { content, changed, created: this.files.get(uri.path)?.created ?? now });
+  }
+
+  stat(uri: vscode.Uri): vscode.FileStat {
+    const file = this.file(uri);
+    return { type: vscode.FileType.File, ctime: file.created, mtime: file.changed, size: file.content.byteLength };
+  }
+
+  watch(): vscode.Disposable {
+    // Every change is ours, and is fired.
+    return new vscode.Disposable(() => undefined);
+  }
+
+  readDirectory(): [string, vscode.FileType][] {
+    return [];
+  }
+
+  createDirectory(uri: vscode.Uri): void {
+    throw vscode.FileSystemError.NoPermissions(uri);
+  }
+
+  delete(uri: vscode.Uri): void {
+    throw vscode.FileSystemError.NoPermissions(uri);
+  }
+
+  rename(uri: vscode.Uri): void {
+    throw vscode.FileSystemError.NoPermissions(uri);
+  }
+
+  private file(uri: vscode.Uri): MemoryFile {
+    const file = this.files.get(uri.path);
+    if (!file) {
+      throw vscode.FileSystemError.FileNotFound(uri);
+    }
+    return file;
+  }
+}

@@ -1,0 +1,61 @@
+/** Starts the server process through vscode-languageclient; the only file that knows that library. */
+
+import * as vscode from "vscode";
+import { WorkDoneProgress } from "vscode-languageclient";
+import { LanguageClient, RevealOutputChannelOn, State } from "vscode-languageclient/node";
+
+import type { Interpreter } from "./python";
+import type { Connection } from "./server";
+import { serverSettings } from "./settings";
+
+/** What the server may see of the workspace. The diff's own documents are not among it. */
+export const DOCUMENTS = [
+  { scheme: "file", language: "python" },
+  { scheme: "untitled", language: "python" },
+];
+
+/** Start `<interpreter> -m precision_shaking serve` in `cwd` and shake hands with it. */
+export async function launch(interpreter: Interpreter, cwd: string, log: vscode.LogOutputChannel): Promise<Connection> {
+  const client = new LanguageClient(
+    "precisionShaking",
+    "Precision Shaking",
+    {
+      command: interpreter.command,
+      args: [...interpreter.args, "-m", "precision_shaking", "serve"],
+      options: { cwd },
+    },
+    {
+      documentSelector: DOCUMENTS,
+      outputChannel: log,
+      traceOutputChannel: log,
+      revealOutputChannelOn: RevealOutputChannelOn.Never,
+      // The server's code actions then name the extension's commands, which can ask for words.
+      initializationOptions: { ...serverSettings(), clientCommands: true },
+      connectionOptions: { maxRestartCount: 2 },
+    },
+  );
+  await client.start();
+  return connect(client);
+}
+
+function connect(client: LanguageClient): Connection {
+  return {
+    sendRequest: (method, params, token) => client.sendRequest<unknown>(method, params, token),
+    sendNotification: (method, params) => client.sendNotification(method, params),
+    onNotification: (method, handler) => client.onNotification(method, handler),
+    onRequest: (method, handler) => client.onRequest(method, handler),
+    onWorkDone: (token, report) =>
+      client.onProgress(WorkDoneProgress.type, token, (value) => {
+        if (value.kind !== "end") {
+          report(value.message ?? "", value.percentage);
+        }
+      }),
+    onGone: (handler) =>
+      void client.onDidChangeState((change) => {
+        if (change.oldState === State.Running && change.newState !== State.Running) {
+          handler();
+        }
+      }),
+    stop: () => client.dispose(),
+  };
+}

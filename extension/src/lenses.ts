@@ -1,0 +1,53 @@
+/** The buttons at the top of a proposal's text, where nobody misses them. */
+
+import * as vscode from "vscode";
+
+import { PROPOSAL, sessionOf } from "./files";
+import type { SessionBook } from "./sessionBook";
+import type { Session } from "./sessions";
+import { outcomeText } from "./wording";
+
+export class ProposalLenses implements vscode.CodeLensProvider, vscode.Disposable {
+  private readonly changes = new vscode.EventEmitter<void>();
+  readonly onDidChangeCodeLenses = this.changes.event;
+  private readonly listening: vscode.Disposable;
+
+  constructor(private readonly book: SessionBook) {
+    this.listening = book.onDidChange(() => {
+      this.changes.fire();
+    });
+  }
+
+  provideCodeLenses(document: vscode.TextDocument): vscode.CodeLens[] {
+    const session = document.uri.scheme === PROPOSAL ? this.book.get(sessionOf(document.uri) ?? "") : undefined;
+    const top = new vscode.Range(0, 0, 0, 0);
+    return session ? buttons(session).map((command) => new vscode.CodeLens(top, command)) : [];
+  }
+
+  dispose(): void {
+    this.listening.dispose();
+    this.changes.dispose();
+  }
+}
+
+/** What can be clicked while the session is as it is. */
+export function buttons(session: Session): vscode.Command[] {
+  const on = [session.uid];
+  const stop = { title: "$(debug-stop) Stop", command: "precisionShaking.stop", arguments: on };
+  if (session.phase !== "waiting" || !session.proposal) {
+    return [{ title: `$(loading~spin) ${session.doing}…`, command: "precisionShaking.showAgents" }, stop];
+  }
+  const outcome = session.proposal.outcome;
+  return [
+    { title: "$(check) Accept", command: "precisionShaking.accept", arguments: on },
+    { title: "$(discard) Redo…", command: "precisionShaking.redo", arguments: on },
+    { title: "$(edit) Further edit…", command: "precisionShaking.furtherEdit", arguments: on },
+    { title: "$(comment) Feedback…", command: "precisionShaking.feedback", arguments: on },
+    stop,
+    {
+      title: `${outcome === "ok" ? "$(pass)" : "$(warning)"} The script ${outcomeText(outcome)}`,
+      tooltip: session.proposal.output,
+      command: "precisionShaking.showAgents",
+    },
+  ];
+}

@@ -1,0 +1,96 @@
+/** What the server says, on its way to whoever shows it. */
+
+import * as vscode from "vscode";
+
+import { askVerdict, tellError } from "./asking";
+import { guarded } from "./commands";
+import { isSessionEvent, type SessionEvent } from "./events";
+import { apiKey, proposal, type Proposal, sessionEvent } from "./protocol";
+import type { Review } from "./review";
+import type { Server } from "./server";
+import type { SessionBook } from "./sessionBook";
+import type { SessionCommands } from "./sessionCommands";
+import type { SetupCommands } from "./setupCommands";
+import type { Transcript } from "./transcript";
+import { count } from "./wording";
+
+export interface Audience {
+  readonly book: SessionBook;
+  readonly review: Review;
+  readonly transcript: Transcript;
+  readonly sessions: SessionCommands;
+  readonly setup: SetupCommands;
+  readonly log: Pick<vscode.LogOutputChannel, "info" | "warn">;
+}
+
+/** Route everything that the server sends. */
+export function listen(server: Server, audience: Audience): void {
+  server.onNotification(sessionEvent, ({ session, uri, event }) => {
+    if (isSessionEvent(event)) {
+      take(session, uri, event, audience);
+    } else {
+      audience.log.warn(`unknown session event: ${JSON.stringify(event)}`);
+    }
+  });
+  server.onNotification(proposal, (told) => {
+    void guarded(() => present(told, audience));
+  });
+  server.onRequest(apiKey, (params) => audience.setup.apiKey(params));
+  server.onConnection((connection) => {
+    connection.onGone(() => {
+      lose(audience);
+    });
+  });
+}
+
+function take(uid: string, uri: string, event: SessionEvent, audience: Audience): void {
+  const { book, review, transcript, sessions, setup } = audience;
+  book.apply(uid, uri, event);
+  transcript.add(event);
+  const session = book.get(uid);
+  if (event.kind === "help_needed" && session) {
+    void guarded(() => sessions.help(session, event.text));
+  } else if (event.kind === "step_accepted") {
+    void review.close(uid);
+  } else if (event.kind === "session_failed") {
+    void review.close(uid);
+    void tellError(event.message);
+  } else if (event.kind === "session_finished") {
+    void review.close(uid);
+    void guarded(() => setup.refreshDataset());
+    if (event.status === "done") {
+      void tellDone(event.rows);
+    }
+  }
+}
+
+async function present(told: Proposal, { book, review, sessions }: Audience): Promise<void> {
+  book.propose(told);
+  await review.show(told);
+  if (told.unclear) {
+    const verdict = await askVerdict();
+    if (verdict !== undefined) {
+      await sessions.answer(told.session, verdict, () => Promise.resolve(""));
+    }
+  }
+}
+
+/** The server process went away, and its sessions with it. */
+function lose({ book, review, log }: Audience): void {
+  const lost = book.abandonAll("The server went away.");
+  for (const session of lost) {
+    void review.close(session.uid);
+  }
+  if (lost.length > 0) {
+    log.warn(`the server went away during ${count(lost.length, "session")}`);
+    void tellError("Precision Shaking's server went away and the session with it; what you accepted is in your script and dataset.");
+  }
+}
+
+async function tellDone(rows: number): Promise<void> {
+  const show = "Show the Dataset";
+  const sentence = `Every step is done; your dataset has ${count(rows, "new row")}.`;
+  if ((await vscode.window.showInformationMessage(sentence, show)) === show) {
+    await vscode.commands.executeCommand("precisionShaking.showDataset");
+  }
+}

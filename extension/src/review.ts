@@ -1,0 +1,109 @@
+/** Shows proposals as diffs, reads back what the user made of them, and tidies their tabs away. */
+
+import * as vscode from "vscode";
+
+import { BaseDocuments, baseUri, pastUri, PROPOSAL, ProposalFiles, proposalUri, sessionOf } from "./files";
+import type { Proposal } from "./protocol";
+import { diffTitle } from "./wording";
+
+export class Review {
+  readonly bases = new BaseDocuments();
+  readonly files = new ProposalFiles();
+  /** What the server proposed last, by attempt: what differs from it is the user's own. */
+  private readonly proposed = new Map<string, string>();
+  /** Tabs are opened and closed one after the other, or they would close each other. */
+  private queue: Promise<void> = Promise.resolve();
+
+  /** Open the proposal's diff in place of the session's last one. The same attempt keeps the user's changes. */
+  show(proposal: Proposal): Promise<void> {
+    return this.inTurn(async () => {
+      const uri = proposalUri(proposal);
+      this.bases.set(baseUri(proposal), proposal.base);
+      if (!this.files.has(uri) || this.proposed.get(proposal.attempt) !== proposal.proposed) {
+        // A document with unsaved changes would not follow.
+        await saveQuietly(uri);
+        this.files.set(uri, proposal.proposed);
+      }
+      this.proposed.set(proposal.attempt, proposal.proposed);
+      await vscode.commands.executeCommand("vscode.diff", baseUri(proposal), uri, diffTitle(proposal), {
+        preview: false,
+        preserveFocus: false,
+      });
+      await closeTabs((shown) => sessionOf(shown) === proposal.session && shown.path !== uri.path);
+    });
+  }
+
+  /** Open an attempt that was answered already; both sides can only be read. */
+  showPast(proposal: Proposal): Promise<void> {
+    return this.inTurn(async () => {
+      this.bases.set(baseUri(proposal), proposal.base);
+      this.bases.set(pastUri(proposal), proposal.proposed);
+      const title = `${diffTitle(proposal)} (past)`;
+      await vscode.commands.executeCommand("vscode.diff", baseUri(proposal), pastUri(proposal), title);
+    });
+  }
+
+  /** The right side's text where the user changed it, else null. */
+  amended(proposal: Proposal): string | null {
+    const text = this.current(proposal).replaceAll("\r\n", "\n");
+    return text === proposal.proposed.replaceAll("\r\n", "\n") ? null : text;
+  }
+
+  /** Close the session's diff and drop what it held. */
+  close(session: string): Promise<void> {
+    return this.inTurn(async () => {
+      await closeTabs((shown) => sessionOf(shown) === session);
+      this.files.forget(session);
+    });
+  }
+
+  /** Close the diff of an attempt; a newer one of the same session stays. */
+  closeAttempt(proposal: Proposal): Promise<void> {
+    return this.inTurn(() => closeTabs((shown) => shown.path === proposalUri(proposal).path));
+  }
+
+  /** Close what an earlier window left open: its texts are gone. */
+  closeLeftovers(): Promise<void> {
+    return this.inTurn(() => closeTabs((shown) => !this.files.has(shown)));
+  }
+
+  private current(proposal: Proposal): string {
+    const uri = proposalUri(proposal);
+    const stored = this.files.has(uri) ? this.files.text(uri) : proposal.proposed;
+    return openDocument(uri)?.getText() ?? stored;
+  }
+
+  private inTurn(task: () => Promise<void>): Promise<void> {
+    const turn = this.queue.then(task);
+    this.queue = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+/** Close the diff tabs whose right side is wanted gone. */
+async function closeTabs(wanted: (modified: vscode.Uri) => boolean): Promise<void> {
+  const tabs = vscode.window.tabGroups.all
+    .flatMap((group) => group.tabs)
+    .filter((tab) => {
+      const input = tab.input;
+      return input instanceof vscode.TabInputTextDiff && input.modified.scheme === PROPOSAL && wanted(input.modified);
+    });
+  for (const tab of tabs) {
+    await saveQuietly((tab.input as vscode.TabInputTextDiff).modified);
+  }
+  if (tabs.length > 0) {
+    await vscode.window.tabGroups.close(tabs, true);
+  }
+}
+
+/** Into memory, so that closing does not ask whether to save. */
+async function saveQuietly(proposal: vscode.Uri): Promise<void> {
+  const open = openDocument(proposal);
+  if (open?.isDirty) {
+    await open.save();
+  }
+}
+
+function openDocument(proposal: vscode.Uri): vscode.TextDocument | undefined {
+  return vscode.workspace.textDocuments.find(({ uri }) => uri.scheme === PROPOSAL && uri.path === proposal.path);
+}

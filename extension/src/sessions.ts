@@ -1,0 +1,183 @@
+/** What the editor knows of the running sessions: a pure reduction of events. Nothing here touches the editor. */
+
+import type { SessionEvent } from "./events";
+import type { Proposal } from "./protocol";
+
+/** What became of an attempt. */
+export type Fate = "running" | "failed" | "waiting" | "accepted" | "redo" | "further_edit" | "dropped";
+
+export interface Attempt {
+  readonly uid: string;
+  readonly cycle: number;
+  readonly fate: Fate;
+  readonly outcome: string;
+  readonly output: string;
+  /** There once the attempt was shown; a script that failed is not. */
+  readonly proposal?: Proposal;
+}
+
+export interface Step {
+  readonly text: string;
+  readonly state: "pending" | "current" | "accepted" | "skipped";
+  readonly attempts: readonly Attempt[];
+}
+
+/** What a session is doing: an agent works, the user is asked, the last teacher failed, or it is over. */
+export type Phase = "thinking" | "waiting" | "stuck" | "over";
+
+export interface Session {
+  readonly uid: string;
+  readonly uri: string;
+  readonly request: string;
+  readonly phase: Phase;
+  readonly steps: readonly Step[];
+  /** Index of the current step, -1 before there is a plan. */
+  readonly step: number;
+  readonly cycle: number;
+  /** Who works now, in a few words: "worker is writing". */
+  readonly doing: string;
+  readonly teacher: string;
+  readonly proposal?: Proposal;
+  readonly rows: number;
+  readonly status: string;
+}
+
+export function newSession(uid: string, uri: string, request = ""): Session {
+  return {
+    uid,
+    uri,
+    request,
+    phase: "thinking",
+    steps: [],
+    step: -1,
+    cycle: 1,
+    doing: "starting",
+    teacher: "",
+    rows: 0,
+    status: "",
+  };
+}
+
+const DOING: Readonly<Record<string, string>> = {
+  planner: "planner is planning",
+  lead: "lead is writing the instruction",
+  worker: "worker is writing",
+  analyzer: "analyzer is reading your words",
+};
+
+/** The session after an event. */
+export function apply(session: Session, event: SessionEvent): Session {
+  switch (event.kind) {
+    case "session_started":
+      return { ...session, request: event.request };
+    case "agent_started":
+      return {
+        ...session,
+        phase: "thinking",
+        doing: DOING[event.agent] ?? `${event.agent} is working`,
+        teacher: event.teacher,
+        cycle: event.cycle ?? session.cycle,
+      };
+    case "agent_finished":
+      return event.agent === "worker" ? { ...session, doing: "running the script" } : session;
+    case "plan_ready":
+      return { ...session, steps: event.steps.map((text) => ({ text, state: "pending", attempts: [] })) };
+    case "step_started":
+      return { ...session, step: event.step, cycle: 1, steps: openStep(session.steps, event.step) };
+    case "instruction_ready":
+      return { ...session, cycle: event.cycle };
+    case "answer_unreadable":
+      return { ...session, doing: "asking again: the answer was not readable" };
+    case "attempt_executed":
+      return withAttempt(session, event.step, {
+        uid: event.attempt,
+        cycle: event.cycle,
+        fate: event.outcome === "script_error" ? "failed" : "running",
+        outcome: event.outcome,
+        output: event.output || event.detail,
+      });
+    case "feedback_read":
+      return withFate({ ...session, phase: "thinking", doing: "taking your answer" }, event.attempt, event.verdict as Fate);
+    case "row_written":
+      return { ...session, rows: event.rows };
+    case "step_accepted":
+      return { ...without(session), steps: mark(session.steps, event.step, "accepted") };
+    case "teacher_switched":
+      return { ...session, teacher: event.teacher };
+    case "help_needed":
+      return { ...without(session), phase: "stuck", doing: "no teacher could do this step" };
+    case "session_finished":
+      return { ...end(session), status: event.status, rows: event.rows };
+    case "session_failed":
+      return { ...end(session), status: "failed" };
+    case "agent_text":
+    case "proposal_ready":
+      return session;
+  }
+}
+
+/** The session after a proposal arrived, for the first time or again. */
+export function propose(session: Session, proposal: Proposal): Session {
+  const attempt: Attempt = {
+    uid: proposal.attempt,
+    cycle: proposal.cycle,
+    fate: "waiting",
+    outcome: proposal.outcome,
+    output: proposal.output,
+    proposal,
+  };
+  const told = { ...session, phase: "waiting" as const, cycle: proposal.cycle, doing: "waiting for your answer", proposal };
+  return withAttempt(told, proposal.step, attempt);
+}
+
+/** The session after the user answered, before anybody confirmed it: a second click finds nothing to answer. */
+export function answered(session: Session): Session {
+  return { ...session, phase: "thinking", doing: "taking your answer" };
+}
+
+/** Whether the session will still do something. */
+export function isRunning(session: Session): boolean {
+  return session.phase !== "over";
+}
+
+function end(session: Session): Session {
+  const ended = session.proposal ? withFate(session, session.proposal.attempt, "dropped") : session;
+  return { ...without(ended), phase: "over", doing: "" };
+}
+
+function without(session: Session): Session {
+  return { ...session, proposal: undefined };
+}
+
+function openStep(steps: readonly Step[], current: number): readonly Step[] {
+  return steps.map((step, index) => {
+    if (index === current) {
+      return { ...step, state: "current" };
+    }
+    // A step that was left without being accepted was skipped.
+    return index < current && step.state !== "accepted" ? { ...step, state: "skipped" } : step;
+  });
+}
+
+function mark(steps: readonly Step[], at: number, state: Step["state"]): readonly Step[] {
+  return steps.map((step, index) => (index === at ? { ...step, state } : step));
+}
+
+function withAttempt(session: Session, at: number, attempt: Attempt): Session {
+  const steps = session.steps.map((step, index) => {
+    if (index !== at) {
+      return step;
+    }
+    const others = step.attempts.filter((other) => other.uid !== attempt.uid);
+    return { ...step, attempts: [...others, attempt].sort((a, b) => a.cycle - b.cycle) };
+  });
+  return { ...session, steps };
+}
+
+function withFate(session: Session, uid: string, fate: Fate): Session {
+  const steps = session.steps.map((step) => ({
+    ...step,
+    attempts: step.attempts.map((attempt) => (attempt.uid === uid ? { ...attempt, fate } : attempt)),
+  }));
+  return { ...session, steps };
+}

@@ -1,0 +1,26 @@
+import * as vscode from "vscode";
+
+import type { ServerSettings } from "./protocol";
+
+export const SECTION = "precisionShaking";
+
+/** The command that starts Python, as the user set it; empty when they leave it to us. */
+export function interpreterSetting(): readonly string[] {
+  return read<string[]>("interpreter", []).filter((part) => part.trim() !== "");
+}
+
+/** What the server has to know. */
+export function serverSettings(): ServerSettings {
+  return {
+    teachers: read("teachers", ["embedded/smollm2"]),
+    maxAttempts: read("maxAttempts", 3),
+    database: read("database", ""),
+    student: read("student", "embedded/smollm2"),
+    trainingSteps: read("trainingSteps", 200),
+    execute: read("execute", true),
+  };
+}
+
+function read<T>(name: string, fallback: T): T {
+  return vscode.workspace.getConfiguration(SECTION).get<T>(name) ?? fallback;
+}

@@ -1,0 +1,40 @@
+/** Who is working, in the status bar; there only while a session runs. */
+
+import * as vscode from "vscode";
+
+import type { SessionBook } from "./sessionBook";
+import { isRunning } from "./sessions";
+import { fileName, statusText } from "./wording";
+
+export class StatusItem implements vscode.Disposable {
+  private readonly item = vscode.window.createStatusBarItem("precisionShaking.status", vscode.StatusBarAlignment.Left, 50);
+  private readonly listening: vscode.Disposable;
+
+  constructor(private readonly book: SessionBook) {
+    this.item.name = "Precision Shaking";
+    this.listening = book.onDidChange(() => {
+      this.refresh();
+    });
+  }
+
+  dispose(): void {
+    this.listening.dispose();
+    this.item.dispose();
+  }
+
+  private refresh(): void {
+    const session = this.book.all().findLast(isRunning);
+    if (!session) {
+      this.item.hide();
+      return;
+    }
+    this.item.text = statusText(session);
+    this.item.tooltip = [fileName(session.uri), session.request, session.teacher].filter((part) => part !== "").join("\n");
+    const asks = session.phase !== "thinking";
+    this.item.command = asks
+      ? { title: "Show", command: "precisionShaking.showProposal", arguments: [session.uid] }
+      : "precisionShaking.plan.focus";
+    this.item.backgroundColor = asks ? new vscode.ThemeColor("statusBarItem.warningBackground") : undefined;
+    this.item.show();
+  }
+}

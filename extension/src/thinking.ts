@@ -1,0 +1,73 @@
+/** A notification with a cancel button for as long as a session's agents work. */
+
+import * as vscode from "vscode";
+
+import type { SessionBook } from "./sessionBook";
+import type { Session } from "./sessions";
+import { fileName, stepOf } from "./wording";
+
+interface Shown {
+  readonly report: (message: string) => void;
+  readonly close: () => void;
+}
+
+export class Thinking implements vscode.Disposable {
+  private readonly shown = new Map<string, Shown>();
+  private readonly listening: vscode.Disposable;
+
+  /** @param cancel Is called when the user presses the notification's cancel. */
+  constructor(
+    book: SessionBook,
+    private readonly cancel: (session: string) => void,
+  ) {
+    this.listening = book.onDidChange((session) => {
+      this.follow(session);
+    });
+  }
+
+  dispose(): void {
+    this.listening.dispose();
+    for (const { close } of this.shown.values()) {
+      close();
+    }
+    this.shown.clear();
+  }
+
+  private follow(session: Session): void {
+    if (session.phase !== "thinking") {
+      this.shown.get(session.uid)?.close();
+      this.shown.delete(session.uid);
+      return;
+    }
+    const shown = this.shown.get(session.uid) ?? this.open(session);
+    shown.report([session.doing, stepOf(session)].filter((part) => part !== "").join("… "));
+  }
+
+  private open(session: Session): Shown {
+    let close: () => void = () => undefined;
+    const closed = new Promise<void>((resolve) => {
+      close = resolve;
+    });
+    let report: (message: string) => void = () => undefined;
+    void vscode.window.withProgress(
+      { location: vscode.ProgressLocation.Notification, title: fileName(session.uri), cancellable: true },
+      (progress, token) => {
+        report = (message) => {
+          progress.report({ message });
+        };
+        token.onCancellationRequested(() => {
+          this.cancel(session.uid);
+        });
+        return closed;
+      },
+    );
+    const shown = {
+      close,
+      report: (message: string) => {
+        report(message);
+      },
+    };
+    this.shown.set(session.uid, shown);
+    return shown;
+  }
+}

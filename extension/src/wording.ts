@@ -1,0 +1,57 @@
+/** How things are called on the screen. */
+
+import type { Proposal } from "./protocol";
+import type { Session } from "./sessions";
+
+/** The document's own name, from its URI. */
+export function fileName(uri: string): string {
+  const path = uri.replace(/[?#].*$/, "");
+  const last = decodeURIComponent(path.slice(Math.max(path.lastIndexOf("/"), path.lastIndexOf(":")) + 1));
+  // An untitled document has no ending, and the ending is what colours the diff.
+  return last.includes(".") ? last : `${last}.py`;
+}
+
+/** "script.py: step 1/2, attempt 2" */
+export function diffTitle(proposal: Proposal): string {
+  return `${fileName(proposal.uri)}: step ${proposal.step + 1}/${proposal.steps}, attempt ${proposal.cycle}`;
+}
+
+/** "step 1/2", or nothing before there is a plan. */
+export function stepOf(session: Session): string {
+  return session.step < 0 ? "" : `step ${session.step + 1}/${session.steps.length}`;
+}
+
+/** What the status bar says of a session: "worker is writing… step 1/2". */
+export function statusText(session: Session): string {
+  const icon = { thinking: "$(loading~spin)", waiting: "$(git-compare)", stuck: "$(question)", over: "$(check)" };
+  const dots = session.phase === "thinking" ? "…" : ":";
+  const step = stepOf(session);
+  return `${icon[session.phase]} ${session.doing}${step ? `${dots} ${step}` : "…"}`;
+}
+
+/** How a script's execution ended, for a person. */
+export function outcomeText(outcome: string): string {
+  const words: Record<string, string> = {
+    ok: "ran without errors",
+    script_error: "failed",
+    timeout: "ran out of time",
+    limit: "hit a limit",
+    sandbox_denied: "could not be run in the sandbox",
+    sandbox_unavailable: "was not run",
+    cancelled: "was cancelled",
+  };
+  return words[outcome] ?? outcome;
+}
+
+/** "1 row", "2 rows" */
+export function count(number: number, word: string): string {
+  return `${number} ${word}${number === 1 ? "" : "s"}`;
+}
+
+/** "240 kB" */
+export function size(bytes: number): string {
+  const units = ["bytes", "kB", "MB", "GB"];
+  const power = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(bytes, 1)) / 3)));
+  const value = bytes / 1000 ** power;
+  return `${power === 0 ? value : value.toPrecision(3)} ${units[power] ?? ""}`;
+}

@@ -16,7 +16,6 @@ from dorpo.store.locking import file_lock
 from dorpo.store.schema import APPLICATION_ID, migrations, unknown_migrations
 
 BUSY_SECONDS = 10.0
-_MAGIC = b"SQLite format 3\0"
 
 
 def open_database(path: Path, *, create: bool) -> Database:
@@ -63,7 +62,7 @@ def journal_mode(version: tuple[int, int, int]) -> str:
 def immediate(db: Database) -> Iterator[None]:
     """One unit of work: all of it is stored, or nothing.
 
-    The write lock is taken first: a transaction that began by reading is refused at once when it wants to write.
+    The write lock is taken first: a transaction that began by reading is refused at once when it writes.
     """
     db.conn.execute("BEGIN IMMEDIATE")
     try:
@@ -82,11 +81,9 @@ def _prepare(path: Path, *, create: bool) -> None:
             raise StoreError(f"There is no dataset at {path}: the first session makes one.")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Made before SQLite does it and lets everybody read it; its journals copy the file's mode.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    with path.open("rb") as file:
-        head = file.read(len(_MAGIC))
-    if head and head != _MAGIC:
-        raise StoreError(f"{path} is not a dataset: move it away, or choose another file.")
+        # Only a new one is opened here: closing an old one would drop the locks SQLite has in this process.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _open(path: Path) -> Database:

@@ -33,7 +33,7 @@ def _views(db: Database) -> None:
     db.executescript(_VIEWS)
 
 
-# Content-addressed, since scripts repeat in every cycle; uncompressed, so that the view `dorpo` can show them.
+# Content-addressed, since scripts repeat in every cycle; uncompressed, so that the view can show them.
 _TEXTS = """
 CREATE TABLE text(
   id INTEGER PRIMARY KEY,

@@ -1,0 +1,107 @@
+"""`python -m dorpo`: look at the dataset, export it, train a student on it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from dorpo.export import FORMATS, export
+from dorpo.store import Stats, Store, StoreError, default_path
+
+_TRAIN_EXTRA = frozenset({"accelerate", "gguf", "peft", "torch", "transformers"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns the exit status, 2 for what the user has to put right."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = _parser(with_training=arguments[:1] == ["train"]).parse_args(arguments)
+        return int(args.run(args))
+    except StoreError as error:
+        return _complain(str(error))
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in _TRAIN_EXTRA:
+            raise
+        return _complain(f"Training needs torch and transformers ({error.name} is missing): {_INSTALL}")
+
+
+_INSTALL = "pip install 'precision-shaking[train]'"
+
+
+def _parser(*, with_training: bool) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m dorpo", description="Precision Shaking's dataset and training."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    stats = commands.add_parser("stats", help="say what the dataset holds")
+    _add_database(stats)
+    stats.add_argument("--json", action="store_true", help="write one JSON object")
+    stats.set_defaults(run=run_stats)
+    exporting = commands.add_parser("export", help="write the rows for other training programs")
+    _add_database(exporting)
+    exporting.add_argument("--format", required=True, choices=sorted(FORMATS), help="whose JSON lines")
+    exporting.add_argument("--output", required=True, type=Path, metavar="FILE", help="the file to make")
+    exporting.set_defaults(run=run_export)
+    if with_training:
+        # Only here, because it may load torch. Its parser sets `run`: arguments in, exit status out.
+        importlib.import_module("dorpo.training_cli").add_arguments(commands)
+    else:
+        commands.add_parser("train", help="train a student on the rows")
+    return parser
+
+
+def _add_database(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--db", type=Path, metavar="FILE", help="the dataset (default: the user's own)")
+
+
+def run_stats(args: argparse.Namespace) -> int:
+    """Write what the dataset holds to standard output."""
+    with Store.open(args.db or default_path(), create=False) as store:
+        stats = store.stats()
+    sys.stdout.write(json.dumps(_plain(stats)) + "\n" if args.json else _describe(stats))
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Write the rows to a file, and how many they were to standard error."""
+    with Store.open(args.db or default_path(), create=False) as store:
+        try:
+            exported = export(store.rows(), args.output, args.format)
+        except OSError as error:
+            return _complain(f"{args.output} cannot be written ({error.strerror}): choose another file.")
+    skipped = f", {exported.skipped} without a rejected response left out" if exported.skipped else ""
+    sys.stderr.write(f"{exported.written} rows written to {args.output}{skipped}.\n")
+    return 0
+
+
+def _plain(stats: Stats) -> dict[str, Any]:
+    return {**attrs.asdict(stats), "path": str(stats.path)}
+
+
+def _describe(stats: Stats) -> str:
+    lines = [
+        ("dataset", f"{stats.path} ({stats.size_bytes / 1e6:.1f} MB)"),
+        ("sessions", f"{stats.sessions}, with {stats.steps} steps and {stats.attempts} attempts"),
+        ("rows", f"{stats.rows} complete, {stats.open_rows} without a chosen response"),
+        (
+            "of these",
+            f"{stats.with_rejected} with a rejected response, {stats.with_soft_labels} with soft labels",
+        ),
+        *((f"  {reason}", str(count)) for reason, count in stats.by_reason.items()),
+        ("teachers", ""),
+        *((f"  {teacher}", str(count)) for teacher, count in stats.by_teacher.items()),
+    ]
+    width = max(len(name) for name, _ in lines)
+    return "".join(f"{name:<{width}}  {value}".rstrip() + "\n" for name, value in lines)
+
+
+def _complain(sentence: str) -> int:
+    sys.stderr.write(sentence + "\n")
+    return 2

@@ -1,0 +1,86 @@
+"""A dataset in a temporary folder, and a short way to tell what happens in a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dorpo.rendering import render_response
+from dorpo.softlabels import TokenScore
+from dorpo.store import AttemptRecord, Store
+
+
+class Story:
+    """A session of one step, told in single words."""
+
+    def __init__(self, store: Store, uid: str = "session", steps: int = 1) -> None:
+        self.store = store
+        self.uid = uid
+        self.cycles = dict.fromkeys(range(steps), 0)
+        store.start_session(
+            uid=uid,
+            document=f"file:///{uid}.py",
+            language="python",
+            request=f"request of {uid}",
+            script=f"print('{uid}')\n",
+            instance="script",
+            app_version="0.1.0",
+        )
+        store.add_steps(uid, [f"step {n} of {uid}" for n in range(steps)])
+        for n in range(steps):
+            store.fix_prompt(uid, n, instruction=f"instruction {n} of {uid}", script=f"print('{uid}')\n")
+
+    def attempt(
+        self, step: int = 0, *, cause: str = "first", teacher: str = "teacher", soft: bool = False
+    ) -> str:
+        author = "user" if cause in ("amended", "by_hand") else "worker"
+        if author == "worker" or cause == "by_hand":
+            self.cycles[step] += 1
+        cycle = self.cycles[step]
+        uid = f"{self.uid}-{step}-{cycle}-{author}"
+        script = f"print('{uid}')\n"
+        response = render_response(f"reasoning of {uid}", script)
+        record = AttemptRecord(
+            uid=uid,
+            cycle=cycle,
+            cause=cause,
+            instruction=f"instruction {step} of {self.uid}",
+            base_script=f"print('{self.uid}')\n",
+            response=response,
+            reasoning=f"reasoning of {uid}",
+            script=script,
+            teacher=teacher,
+            author=author,
+            finish_reason="stop",
+            input_tokens=10,
+            output_tokens=20,
+            seconds=0.5,
+            soft_labels=[TokenScore(response.encode(), -0.5, ())] if soft else None,
+        )
+        self.store.add_attempt(self.uid, step, record)
+        return uid
+
+    def rejected(self, reason: str, step: int = 0, *, cause: str = "first", soft: bool = False) -> str:
+        uid = self.attempt(step, cause=cause, soft=soft)
+        self.store.reject(uid, reason)
+        return uid
+
+    def accepted(
+        self, step: int = 0, *, cause: str = "first", teacher: str = "teacher", soft: bool = False
+    ) -> str:
+        uid = self.attempt(step, cause=cause, teacher=teacher, soft=soft)
+        self.store.accept(self.uid, step, uid)
+        return uid
+
+
+@pytest.fixture
+def story() -> type[Story]:
+    return Story
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "data" / "dataset.db") as store:
+        yield store

@@ -32,7 +32,7 @@ class Settings:
     teachers: tuple[str, ...] = ("embedded/smollm2",)
     max_attempts: int = 3
     database: Path | None = None
-    student: str = "embedded/smollm2"
+    student: str = "smollm2"
     training_steps: int = 200
     execute: bool = True
     client_commands: bool = False

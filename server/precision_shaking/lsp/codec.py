@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,8 +20,7 @@ class WireFormatError(ValueError):
 
 def camel_case(name: str) -> str:
     """`open_rows` → `openRows`."""
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
+    return re.sub(r"_(\w)", lambda match: match[1].upper(), name)
 
 
 def strict_converter(*, forbid_extra_keys: bool) -> Converter:
@@ -44,23 +44,20 @@ def strict_converter(*, forbid_extra_keys: bool) -> Converter:
     converter.register_structure_hook_factory(attrs.has, structure)
     converter.register_unstructure_hook_factory(attrs.has, unstructure)
     for primitive in (str, int, bool):
-        converter.register_structure_hook_func(*_exactly(primitive))
+        converter.register_structure_hook(primitive, _exactly(primitive))
     converter.register_structure_hook(str | int | None, _token)
     return converter
 
 
-def _exactly(primitive: type) -> tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]:
-    def applies(wanted: Any) -> bool:
-        # Identity, because an enumeration of texts is a text too.
-        return wanted is primitive
-
-    def check(value: Any, _: Any) -> Any:
-        # Identity again: a bool is an int to Python, not to JSON.
+def _exactly(primitive: type) -> Callable[[Any, Any], Any]:
+    def check(value: Any, wanted: Any) -> Any:
+        # Identity, because a bool is an int to Python, not to JSON.
         if type(value) is not primitive:
             raise ValueError
-        return value
+        # An enumeration of texts is asked for here too.
+        return wanted(value)
 
-    return applies, check
+    return check
 
 
 def _token(value: Any, _: Any) -> Any:
@@ -90,4 +87,5 @@ def from_wire(data: Any, wanted: type[Message]) -> Message:
     try:
         return _CONVERTER.structure(data, wanted)
     except BaseValidationError as error:
-        raise WireFormatError("; ".join(transform_error(error))) from error
+        # The paths in it are Python's names; the client knows the wire's.
+        raise WireFormatError("; ".join(camel_case(line) for line in transform_error(error))) from error

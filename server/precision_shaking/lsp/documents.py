@@ -110,7 +110,13 @@ def plan_edits(source: str, wanted: str, codec: PositionCodec) -> Plan:
         expected += [*raw[position:i1], text]
         position = i2
     expected += raw[position:]
-    return Plan(tuple(edits), "".join(expected))
+    plan = Plan(tuple(edits), "".join(expected))
+    if normalise(plan.expected) == wanted:
+        return plan
+    # A kept lone \r met a new \n and became one line end.
+    everything = types.Range(types.Position(0, 0), _line_start(raw, len(raw), codec))
+    text = wanted.replace("\n", eol)
+    return Plan((types.TextEdit(everything, text),), text)
 
 
 def _usual_eol(source: str) -> str:

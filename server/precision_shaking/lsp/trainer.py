@@ -46,20 +46,20 @@ class Trainer:
 
         Args:
             settings: Dataset, student and number of steps.
-            home: The user's data folder; students are kept in `students/` there.
+            home: The user's data folder; results are kept in `trainings/` there.
 
         Raises:
             RefusedError: One is running already, or the trainer cannot be started.
         """
-        students = home / "students"
+        trainings = home / "trainings"
         try:
-            students.mkdir(parents=True, exist_ok=True)
-            lock = (students / ".training.lock").open("wb")
+            trainings.mkdir(parents=True, exist_ok=True)
+            lock = (trainings / ".training.lock").open("wb")
         except OSError as error:
-            raise RefusedError(f"{students} cannot be written: {error.strerror}.") from error
+            raise RefusedError(f"{trainings} cannot be written: {error.strerror}.") from error
         with lock:
             _lock(lock)
-            output = students / f"{_slug(settings.student)}-{datetime.now():%Y%m%d-%H%M%S}"
+            output = trainings / f"{_slug(settings.student)}-{datetime.now():%Y%m%d-%H%M%S}"
             output.mkdir(exist_ok=True)
             return cls(output, _spawn(_command(settings, home, output), output, lock))
 

@@ -1,0 +1,204 @@
+"""An editor for tests: a real connection to a real server process, documents kept as an editor keeps them."""
+
+import asyncio
+import os
+import sqlite3
+import sys
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+from lsprotocol import types
+from pygls.protocol import default_converter
+from pytest_lsp import LanguageClient
+from pytest_lsp.client import register_lsp_features
+from pytest_lsp.protocol import LanguageClientProtocol
+
+from precision_shaking.lsp.rpc import OUR_PREFIX, RawNotification, RawRequest, RawResponse
+
+SERVE = (sys.executable, "-m", "precision_shaking", "serve")
+PATIENCE = 30
+
+CAPABILITIES = types.ClientCapabilities(
+    workspace=types.WorkspaceClientCapabilities(
+        apply_edit=True,
+        workspace_edit=types.WorkspaceEditClientCapabilities(document_changes=True),
+    ),
+    text_document=types.TextDocumentClientCapabilities(
+        code_action=types.CodeActionClientCapabilities(
+            code_action_literal_support=types.ClientCodeActionLiteralOptions(
+                types.ClientCodeActionKindOptions([types.CodeActionKind.RefactorRewrite])
+            )
+        )
+    ),
+    window=types.WindowClientCapabilities(
+        work_done_progress=True, show_document=types.ShowDocumentClientCapabilities(support=True)
+    ),
+)
+
+
+class _Protocol(LanguageClientProtocol):
+    """Keeps our own messages as JSON."""
+
+    def get_message_type(self, method):
+        if not method.startswith(OUR_PREFIX):
+            return super().get_message_type(method)
+        return RawNotification if method.endswith(("sessionEvent", "proposal")) else RawRequest
+
+    def get_result_type(self, method):
+        return RawResponse if method.startswith(OUR_PREFIX) else super().get_result_type(method)
+
+
+class Editor:
+    """`behaviour` decides what becomes of the server's edits: `honest`, `lying` or `refusing`."""
+
+    def __init__(self, client, behaviour="honest"):
+        self.client = client
+        self.behaviour = behaviour
+        self.documents = {}
+        self.edits = []
+        self.keys = {}
+        self.key_requests = []
+        self.buttons = asyncio.Queue()
+        self.questions = asyncio.Queue()
+        self.shown_files = asyncio.Queue()
+        self.shown = asyncio.Queue()
+        self.events = asyncio.Queue()
+        self.proposals = asyncio.Queue()
+        self.progress = asyncio.Queue()
+        feature = client.feature
+        feature("precisionShaking/sessionEvent")(lambda params: self.events.put_nowait(params))
+        feature("precisionShaking/proposal")(lambda params: self.proposals.put_nowait(params))
+        feature("precisionShaking/apiKey")(self._api_key)
+        feature(types.WORKSPACE_APPLY_EDIT)(self._apply_edit)
+        feature(types.WINDOW_SHOW_MESSAGE)(lambda params: self.shown.put_nowait(params.message))
+        feature(types.WINDOW_SHOW_MESSAGE_REQUEST)(self._choose)
+        feature(types.WINDOW_SHOW_DOCUMENT)(self._show_document)
+        client.protocol.fm.features.pop(types.PROGRESS, None)
+        feature(types.PROGRESS)(lambda params: self.progress.put_nowait(params))
+
+    async def ask(self, method, params=None):
+        """Send one of our requests, its name without the prefix; the result as JSON."""
+        sending = self.client.protocol.send_request_async(OUR_PREFIX + method, params)
+        return await asyncio.wait_for(sending, PATIENCE)
+
+    def open(self, uri, text, language="python"):
+        self.documents[uri] = SimpleNamespace(text=text, version=1)
+        item = types.TextDocumentItem(uri, language, 1, text)
+        self.client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+
+    def close(self, uri):
+        del self.documents[uri]
+        identifier = types.TextDocumentIdentifier(uri)
+        self.client.text_document_did_close(types.DidCloseTextDocumentParams(identifier))
+
+    def save(self, uri):
+        identifier = types.TextDocumentIdentifier(uri)
+        self.client.text_document_did_save(types.DidSaveTextDocumentParams(identifier))
+
+    def type(self, uri, changes):
+        """The user changes the document: [(range or None for everything, text)]."""
+        document = self.documents[uri]
+        document.version += 1
+        events = []
+        for where, text in changes:
+            document.text = text if where is None else edited(document.text, where, text)
+            whole = types.TextDocumentContentChangeWholeDocument(text)
+            partial = where and types.TextDocumentContentChangePartial(where, text)
+            events.append(partial or whole)
+        identifier = types.VersionedTextDocumentIdentifier(document.version, uri)
+        self.client.text_document_did_change(types.DidChangeTextDocumentParams(identifier, events))
+
+    async def start(self, uri, request="say goodbye"):
+        return (await self.ask("startSession", {"uri": uri, "request": request}))["session"]
+
+    async def next_proposal(self):
+        return await asyncio.wait_for(self.proposals.get(), PATIENCE)
+
+    async def next_event(self, kind):
+        """Skip events until one of this kind."""
+        async with asyncio.timeout(PATIENCE):
+            while (event := (await self.events.get())["event"])["kind"] != kind:
+                assert event["kind"] not in ("session_failed", "session_finished"), event
+        return event
+
+    async def next_message(self):
+        return await asyncio.wait_for(self.shown.get(), PATIENCE)
+
+    async def actions(self, uri, only=None):
+        nowhere = types.Range(types.Position(0, 0), types.Position(0, 0))
+        context = types.CodeActionContext([], only)
+        identifier = types.TextDocumentIdentifier(uri)
+        return await self.client.text_document_code_action_async(
+            types.CodeActionParams(identifier, nowhere, context)
+        )
+
+    async def run(self, command, *arguments):
+        params = types.ExecuteCommandParams(command, list(arguments))
+        return await self.client.workspace_execute_command_async(params)
+
+    def _api_key(self, params):
+        self.key_requests.append(params["teacher"])
+        return {"key": self.keys.get(params["teacher"])}
+
+    def _show_document(self, params):
+        self.shown_files.put_nowait(params.uri)
+        return types.ShowDocumentResult(True)
+
+    async def _choose(self, params):
+        self.questions.put_nowait(params)
+        title = await self.buttons.get()
+        return title and types.MessageActionItem(title)
+
+    def _apply_edit(self, params):
+        self.edits.append(params)
+        change = params.edit.document_changes[0]
+        uri, version = change.text_document.uri, change.text_document.version
+        if self.behaviour == "refusing" or version != self.documents[uri].version:
+            return types.ApplyWorkspaceEditResult(False, "document has changed")
+        if self.behaviour == "honest":
+            # From the end, so that the ranges before stay true.
+            self.type(uri, [(edit.range, edit.new_text) for edit in reversed(change.edits)])
+        return types.ApplyWorkspaceEditResult(True)
+
+
+def edited(text, where, new):
+    """The text with a range replaced, counted in UTF-16 as the protocol does by default."""
+    start, end = _offset(text, where.start), _offset(text, where.end)
+    units = text.encode("utf-16-le")
+    return (units[:start] + new.encode("utf-16-le") + units[end:]).decode("utf-16-le")
+
+
+def _offset(text, position):
+    lines = text.replace("\r\n", "\n\n").replace("\r", "\n").split("\n")
+    if "\r\n" in text:
+        raise NotImplementedError("tests with CRLF replace whole documents")
+    before = sum(len(line.encode("utf-16-le")) + 2 for line in lines[: position.line])
+    return before + 2 * position.character
+
+
+@asynccontextmanager
+async def editor(home, *, behaviour="honest", capabilities=CAPABILITIES, command=SERVE, **options):
+    """A server with its own data folder and an editor that has initialized it."""
+    client = LanguageClient(protocol_cls=_Protocol, converter_factory=default_converter)
+    register_lsp_features(client)
+    env = {**os.environ, "PRECISION_SHAKING_HOME": str(home)}
+    await client.start_io(*command, env=env)
+    options = {"clientCommands": True, **options}
+    params = types.InitializeParams(capabilities, initialization_options=options)
+    result = await asyncio.wait_for(client.initialize_session(params), PATIENCE)
+    the_editor = Editor(client, behaviour)
+    the_editor.server_capabilities = result.capabilities
+    try:
+        yield the_editor
+    finally:
+        await asyncio.wait_for(client.shutdown_session(), PATIENCE)
+        await client.stop()
+
+
+def rows(home):
+    """The dataset's complete rows, oldest first."""
+    with sqlite3.connect(home / "dataset.db") as connection:
+        connection.row_factory = sqlite3.Row
+        found = [dict(row) for row in connection.execute("select * from dorpo")]
+    connection.close()
+    return found

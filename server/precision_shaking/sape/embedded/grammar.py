@@ -19,6 +19,9 @@ read, and each rule ends in the next state. Such rules cost the parser no stack,
 to the next field: with bounds on all fields but the last, an answer is complete or was cut in its last field.
 It contains no `[[` at all: counting and the automaton would multiply into thousands of rules.
 
+**Code** is a script inside a fence. Only it makes the smallest models stop where the script does, instead of
+going on to explain it until they are cut. A line that begins with a fence or with `[[` cannot be part of it.
+
 **Lines** is a list, `1. …` or `- …`, of bounded lines; **a choice** is one of a few words.
 """
 
@@ -33,13 +36,15 @@ from attrs import frozen
 _MOST_CHARS = 1000  # every repetition becomes a rule, and llama.cpp refuses a grammar with too many
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
-_ANY_TEXT = r"""
+_SHARED_RULES = r"""
 free ::= [^\[] free | "[" open1 | ""
 open1 ::= [^\[] free | "[" open2 | ""
 open2 ::= [^\[ #] free | "[" open2 | " " open2-space | ""
 open2-space ::= [^\[#] free | "[" open1 | ""
 character ::= [^\[] | "[" [^\[]
 in-line ::= [^\[\n] | "[" [^\[\n]
+code-line ::= [^`\[\n] to-end | "[" ("\n" | [^\[\n] to-end) | "`" "`"? ("\n" | [^`\n] to-end)
+to-end ::= [^\n]* "\n"
 """
 
 
@@ -47,7 +52,7 @@ class Content(Protocol):
     """What a field may hold."""
 
     def rule(self) -> str:
-        """Return the right-hand side of a GBNF rule."""
+        """Return the right-hand side of a GBNF rule; it may use the rules of `_SHARED_RULES`."""
 
 
 @frozen
@@ -64,6 +69,16 @@ class Text:
         if self.max_chars is None:
             return r'[^\[ \t\r\n] free | "[" open1'
         return rf"[^\[ \t\r\n] character{_up_to(self.max_chars - 1)}"
+
+
+@frozen
+class Code:
+    """A script of any length in a Markdown fence; `language` is the fence's info string."""
+
+    language: str
+
+    def rule(self) -> str:  # noqa: D102 -- see Content
+        return rf'{_literal(f"```{self.language}" + chr(10))} "\n"* code-line ("\n" | code-line)* "```"'
 
 
 @frozen
@@ -129,7 +144,7 @@ def marker_grammar(fields: Sequence[Field]) -> str:
         parts.append(f"{_literal(_marker(field.name) + chr(10))} {rule} {_literal(chr(10) * 2)}")
         rules.append(f"{rule} ::= {field.content.rule()}")
     root = " ".join(["root ::=", *parts, _literal(_marker("completed"))])
-    return "\n".join([root, *rules]) + _ANY_TEXT
+    return "\n".join([root, *rules]) + _SHARED_RULES
 
 
 def _marker(name: str) -> str:

@@ -32,7 +32,9 @@ class ModelOptions:
     Attributes:
         context: Tokens of prompt and answer together; never more than the model was trained on.
         batch: Tokens per decode of a prompt. Small, for a cancellation waits for one at the most.
-        threads: CPU threads; None takes all the machine has.
+        threads: CPU threads. None takes half of the processors to decode, which memory bounds, and all but
+            one for prompts: threads that share a processor with somebody else wait for each other, and a
+            busy machine then decodes ten times slower, not half as fast.
     """
 
     context: int = 8192
@@ -134,6 +136,9 @@ class Runtime:
     def score(self, prompt: Sequence[int], answer: Sequence[int], k: int) -> list[TokenScores]:
         """Score a known answer in one teacher-forced pass.
 
+        The kernels for one token and for many round differently: log-probabilities differ from those captured
+        while decoding by 0.01 (code) to 0.03 (prose) on average, at any number of rows.
+
         Args:
             prompt: Token ids, at least one.
             answer: Token ids.
@@ -146,7 +151,7 @@ class Runtime:
         length = len(prompt) + len(answer)
         if length > self.context_size:
             raise PromptTooLongError(
-                f"Prompt and answer have {length} tokens and the model reads {self.context_size}: shorten one."
+                f"Prompt and answer have {length} tokens and the model reads {self.context_size}: shorten it."
             )
         # The logits of a token are the forecast of the next one: the answer's begin at the prompt's last.
         self._reuse(prompt[:-1])
@@ -224,7 +229,9 @@ def _context_params(library: Any, model: Any, options: ModelOptions) -> Any:
     params = library.llama_context_default_params()
     params.n_ctx = min(options.context, library.llama_model_n_ctx_train(model))
     params.n_batch = params.n_ubatch = options.batch
-    params.n_threads = params.n_threads_batch = options.threads or os.cpu_count() or 1
+    processors = os.cpu_count() or 2
+    params.n_threads = options.threads or max(1, processors // 2)
+    params.n_threads_batch = options.threads or max(1, processors - 1)
     params.no_perf = True
     return params
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -51,7 +50,9 @@ def _parser(*, with_training: bool) -> argparse.ArgumentParser:
     exporting.set_defaults(run=run_export)
     if with_training:
         # Only here, because it may load torch. Its parser sets `run`: arguments in, exit status out.
-        importlib.import_module("dorpo.training_cli").add_arguments(commands)
+        from dorpo.training_cli import add_arguments
+
+        add_arguments(commands)
     else:
         commands.add_parser("train", help="train a student on the rows")
     return parser
@@ -77,7 +78,8 @@ def run_export(args: argparse.Namespace) -> int:
         except OSError as error:
             return _complain(f"{args.output} cannot be written ({error.strerror}): choose another file.")
     skipped = f", {exported.skipped} without a rejected response left out" if exported.skipped else ""
-    sys.stderr.write(f"{exported.written} rows written to {args.output}{skipped}.\n")
+    rows = "1 row" if exported.written == 1 else f"{exported.written} rows"
+    sys.stderr.write(f"{rows} written to {args.output}{skipped}.\n")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import BinaryIO
 
 
@@ -25,12 +26,16 @@ def claim_stdio() -> tuple[BinaryIO, BinaryIO]:
     return reader, writer
 
 
-def serve() -> int:
-    """Serve one editor on stdin and stdout until it says exit or hangs up.
+def main(arguments: Sequence[str]) -> int:
+    """`precision-shaking serve`: serve one editor on stdin and stdout until it says exit or hangs up.
 
     Returns:
-        The process' exit status: 0 after a proper shutdown, 1 when the editor just went away.
+        The process' exit status: 0 after a proper shutdown, 1 when the editor just went away, 2 when an
+        argument is not known. `--stdio`, which many clients add, is what happens anyway.
     """
+    if unknown := [argument for argument in arguments if argument != "--stdio"]:
+        sys.stderr.write(f"precision-shaking serve does not know {unknown[0]}: it takes no arguments.\n")
+        return 2
     reader, writer = claim_stdio()
     # Only now: importing is the first thing that could print.
     from precision_shaking.lsp.log import log_to_stderr

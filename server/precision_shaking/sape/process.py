@@ -127,6 +127,8 @@ class EngineProcess:
         if not self._ended:
             with contextlib.suppress(EngineError, TimeoutError):
                 await asyncio.wait_for(self.request("stop"), _GRACE_SECONDS)
+                # It ends by itself once the end of the session is stored; a closed input would be a crash.
+                await asyncio.wait_for(self._process.wait(), _GRACE_SECONDS)
         await self.close()
 
     async def close(self) -> None:

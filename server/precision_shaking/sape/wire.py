@@ -9,7 +9,7 @@ import json
 from typing import Any, TypeVar
 
 import cattrs
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 
 Params = TypeVar("Params")
 
@@ -32,7 +32,8 @@ class TeacherAccess:
 
     name: str
     base_url: str | None = None
-    api_key: str | None = None
+    # Kept out of every log and traceback.
+    api_key: str | None = field(default=None, repr=False)
 
 
 @frozen

@@ -1,0 +1,151 @@
+"""Where the command line takes the user's answers from: a file of them, or the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from attrs import define, frozen
+from rich.console import Console
+
+from precision_shaking.sape.vocabulary import Help, Verdict
+
+_VERDICTS = {"a": Verdict.ACCEPTED, "r": Verdict.REDO, "f": Verdict.FURTHER_EDIT}
+STOP = "stop"
+
+
+class NoAnswerError(Exception):
+    """Nobody is there to answer, or the answer does not fit; the message is one sentence for the user."""
+
+
+@frozen
+class Answer:
+    """To a proposal: `verdict` is one of `vocabulary.Verdict`, "stop", or None for the words alone."""
+
+    verdict: str | None = None
+    words: str = ""
+    amended: str | None = None
+
+
+@frozen
+class HelpAnswer:
+    """When every teacher failed: one of `vocabulary.Help`, and perhaps the user's own script."""
+
+    choice: str
+    script: str | None = None
+
+
+def read_answers(path: Path) -> deque[Answer | HelpAnswer]:
+    """Read a file with an answer a line.
+
+    A line is {"verdict": "accepted" | "redo" | "further_edit" | "stop" | null, "words": …, "amended": …} or
+    {"help": "retry" | "skip" | "stop", "script": …}.
+
+    Raises:
+        NoAnswerError: The file or a line of it cannot be read.
+    """
+    try:
+        lines = path.read_text("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoAnswerError(f"The answers {path} cannot be read: {error}.") from error
+    answers: deque[Answer | HelpAnswer] = deque()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            answers.append(_answer(json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise NoAnswerError(f"Line {number} of {path} is no answer: {error}.") from error
+    return answers
+
+
+def _answer(data: Any) -> Answer | HelpAnswer:
+    if not isinstance(data, dict):
+        raise TypeError("it is no JSON object")
+    if "help" in data:
+        help_answer = HelpAnswer(data.pop("help"), data.pop("script", None))
+        if data or help_answer.choice not in set(Help):
+            raise ValueError("help is retry, skip or stop")
+        return help_answer
+    answer = Answer(**data)
+    if answer.verdict is not None and answer.verdict not in {*Verdict, STOP}:
+        raise ValueError("verdict is accepted, redo, further_edit, stop or null")
+    if answer.verdict is None and not answer.words:
+        raise ValueError("it has neither a verdict nor words")
+    return answer
+
+
+@define
+class Answers:
+    """Gives the scripted answers one after the other, then asks at the terminal, if there is one."""
+
+    _scripted: deque[Answer | HelpAnswer]
+    _console: Console
+
+    async def to_proposal(self) -> Answer:
+        """What the user thinks.
+
+        Raises:
+            NoAnswerError: Nobody is there to answer, or the next scripted answer is one to a call for help.
+        """
+        if self._scripted:
+            answer = self._scripted.popleft()
+            if not isinstance(answer, Answer):
+                raise NoAnswerError("The next scripted answer is help, but a proposal waits for a verdict.")
+            return answer
+        words = await self._ask("[a]ccept, [r]edo, [f]urther edit, [s]top, or say what you think: ")
+        if words in {"s", STOP}:
+            return Answer(STOP)
+        verdict = (
+            _VERDICTS.get(words[:1]) if words in {"a", "accept", "r", "redo", "f", "further edit"} else None
+        )
+        if verdict is None:
+            return Answer(words=words)
+        if verdict is Verdict.ACCEPTED:
+            return Answer(verdict)
+        return Answer(verdict, await self._ask("What should be different? "))
+
+    async def to_help(self) -> HelpAnswer:
+        """How to go on.
+
+        Raises:
+            NoAnswerError: Nobody is there to answer, or the next scripted answer is one to a proposal.
+        """
+        if self._scripted:
+            answer = self._scripted.popleft()
+            if not isinstance(answer, HelpAnswer):
+                raise NoAnswerError("No teacher could do the step, and the next scripted answer is no help.")
+            return answer
+        choices = {"r": Help.RETRY, "k": Help.SKIP, "s": Help.STOP}
+        while True:
+            words = await self._ask("[r]etry, s[k]ip the step, [s]top: ")
+            choice = choices.get(words) or (Help(words) if words in set(Help) else None)
+            if choice is not None:
+                return HelpAnswer(choice)
+
+    async def _ask(self, question: str) -> str:
+        if not sys.stdin.isatty():
+            raise NoAnswerError("Nobody is there to answer: run this in a terminal, or give --answers.")
+        self._console.print(question, end="", style="bold", markup=False)
+        line = await _read_line()
+        if not line:
+            raise NoAnswerError("The terminal was closed.")
+        return line.strip()
+
+
+async def _read_line() -> str:
+    """A line of the terminal, without a thread that Ctrl+C could not end."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    try:
+        loop.add_reader(sys.stdin.fileno(), ready.set)
+    except NotImplementedError:  # Windows
+        return await asyncio.to_thread(sys.stdin.readline)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+    return sys.stdin.readline()

@@ -1,0 +1,74 @@
+"""The command `precision-shaking`. Heavy parts are imported by the subcommand that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from precision_shaking import __version__
+
+# Where a command's own options begin, they belong to the module that runs it.
+_SERVE = "precision_shaking.lsp.stdio"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["serve"]:
+        status: int = importlib.import_module(_SERVE).main(words[1:]) or 0
+        return status
+    arguments = _parser().parse_args(words)
+    match arguments.command:
+        case "run":
+            from precision_shaking.run import run
+
+            return run(arguments)
+        case "engine":
+            from precision_shaking.sape import engine
+
+            engine.main()
+            return 0
+        case _:
+            from precision_shaking.sape.execution_cli import run_execute
+
+            return run_execute(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="precision-shaking",
+        description="Change scripts with language models, and turn what you think of it into a dataset.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_run(commands.add_parser("run", help="change a script, step by step, in this terminal"))
+    commands.add_parser("serve", help="start the language server for an editor")
+    commands.add_parser("engine", help="start the engine of one session (used by the other commands)")
+    from precision_shaking.sape.execution_cli import add_arguments
+
+    add_arguments(commands.add_parser("execute", help="run a script as the engine does and say how it ended"))
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", metavar="FILE", help="the script to change; only accepted text is written to it"
+    )
+    parser.add_argument("request", metavar="CHANGE_REQUEST", help="what should change, in your words")
+    parser.add_argument(
+        "--teacher",
+        action="append",
+        dest="teachers",
+        metavar="PROVIDER/MODEL[@BASE_URL]",
+        help="a model to ask, several in the order they are used (default: embedded/smollm2); the key for a "
+        "BASE_URL is $PRECISION_SHAKING_API_KEY",
+    )
+    parser.add_argument("--answers", metavar="FILE.jsonl", help="your answers, one JSON object a line")
+    parser.add_argument("--db", metavar="FILE", help="the dataset (default: your own)")
+    parser.add_argument("--json", action="store_true", help="print every event as a JSON object a line")
+    parser.add_argument(
+        "--max-attempts", type=int, default=3, metavar="N", help="before the next teacher (3)"
+    )
+    parser.add_argument("--no-execute", action="store_true", help="do not run the scripts")

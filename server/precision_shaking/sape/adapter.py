@@ -1,0 +1,207 @@
+"""How DSPy modules speak to a teacher: field markers, short prompts, exact reading, no second call.
+
+DSPy's own adapters explain the format at length, repair JSON, and ask again in another format when an answer
+cannot be read. Small models get lost in the first; the others would make the stored soft labels belong to a
+text that is not the answer. These adapters send one request and keep the response as it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args, get_origin
+
+import dspy
+from attrs import define
+from dspy import lm15
+from dspy.utils.exceptions import AdapterParseError
+
+from dorpo.rendering import UnreadableAnswerError, parse_response, render_prompt, render_response, to_messages
+from dorpo.softlabels import MAX_TOP, TokenScore
+from precision_shaking.sape.embedded.grammar import Field, marker_grammar
+from precision_shaking.sape.formats import read_items, split_fields
+
+Messages = list[dict[str, str]]
+
+
+@define
+class Exchange:
+    """One call of a teacher: what was asked and what came back, readable or not.
+
+    Attributes:
+        messages: The chat as role and content.
+        text: The answer exactly as written; None when none came.
+        finish_reason: In DSPy's words: stop, length, content_filter…
+        scores: The answer's log-probabilities, token by token; empty without.
+    """
+
+    messages: Messages
+    text: str | None = None
+    finish_reason: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    scores: tuple[TokenScore, ...] = ()
+
+    def take(self, response: lm15.Response) -> str:
+        """Keep a response; its text."""
+        self.text = response.text or ""
+        self.finish_reason = response.finish_reason
+        self.input_tokens = response.usage.input_tokens
+        self.output_tokens = response.usage.output_tokens
+        self.scores = tuple(_token_score(token) for token in response.logprobs or ())
+        return self.text
+
+
+class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
+    """Asks with field markers and reads them back.
+
+    Args:
+        shape: What each output field may hold; models that take a grammar are held to it.
+        exchange: Filled with the call.
+    """
+
+    def __init__(self, shape: Sequence[Field], exchange: Exchange) -> None:
+        super().__init__(use_json_adapter_fallback=False)
+        self._shape = shape
+        self.exchange = exchange
+
+    def format(self, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> Messages:
+        """System: the task and the fields of the answer. User: the inputs, without those that are empty."""
+        asked = [f"{_marker(name)}\n{field.json_schema_extra['desc']}" for name, field in _outputs(signature)]
+        system = "\n\n".join(
+            [
+                f"{signature.instructions}\nAnswer with these fields, in this order:",
+                *asked,
+                _marker("completed"),
+            ]
+        )
+        messages = [{"role": "system", "content": system}]
+        for demo in demos:
+            outputs = {name: _written(demo.get(name, "")) for name, _ in _outputs(signature)}
+            messages.append({"role": "user", "content": _user(signature, demo)})
+            messages.append(
+                {"role": "assistant", "content": _fields(outputs) + f"\n\n{_marker('completed')}"}
+            )
+        return [*messages, {"role": "user", "content": _user(signature, inputs)}]
+
+    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        """The output fields by name.
+
+        Raises:
+            AdapterParseError: One is missing, empty or none of its options.
+        """
+        found, values = split_fields(completion), {}
+        for name, field in _outputs(signature):
+            if not found.get(name):
+                raise self._unreadable(signature, completion, f"The answer has no {name} field.")
+            value = _value(found[name], field.annotation)
+            if value is None:
+                raise self._unreadable(
+                    signature, completion, f"The answer's {name} is none of those asked for."
+                )
+            values[name] = value
+        return values
+
+    async def acall(
+        self,
+        lm: dspy.LM,
+        lm_kwargs: dict[str, Any],
+        signature: Any,
+        demos: list[dict[str, Any]],
+        inputs: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        """Send one request and read its answer. `lm_kwargs`: the keys of `lm15.Config`."""
+        self.exchange.messages = self.format(signature, demos, inputs)
+        response = await lm.acall(request=self._request(lm, lm_kwargs))
+        return [self.parse(signature, self.exchange.take(response))]
+
+    def _request(self, lm: dspy.LM, options: dict[str, Any]) -> lm15.Request:
+        system, *chat = self.exchange.messages
+        if "gbnf" in lm.supported_params:
+            options = {**options, "extensions": {"metadata": {"gbnf": marker_grammar(self._shape)}}}
+        return lm15.Request(
+            model=lm.model,
+            system=system["content"],
+            messages=tuple(
+                (lm15.Message.user if message["role"] == "user" else lm15.Message.assistant)(
+                    message["content"]
+                )
+                for message in chat
+            ),
+            config=lm15.Config(**options),
+        )
+
+    def _unreadable(self, signature: Any, completion: str, why: str) -> AdapterParseError:
+        return AdapterParseError(
+            adapter_name=type(self).__name__, signature=signature, lm_response=completion, message=why
+        )
+
+
+class WorkerAdapter(MarkerAdapter):
+    """Asks the worker exactly as the student will be asked, and reads its answer as the dataset does."""
+
+    def format(self, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> Messages:  # noqa: ARG002
+        """The dataset's own rendering; it holds the signature's instructions."""
+        system, user = to_messages(render_prompt(inputs["instruction"], inputs["current_script"]))
+        shown: Messages = []
+        for demo in demos:
+            prompt = render_prompt(demo["instruction"], demo["current_script"])
+            shown.append({"role": "user", "content": prompt})
+            shown.append({"role": "assistant", "content": render_response(demo["reasoning"], demo["script"])})
+        return [system, *shown, user]
+
+    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        """Reasoning and script.
+
+        Raises:
+            AdapterParseError: The answer is not in the asked form.
+        """
+        try:
+            answer = parse_response(completion, ended=self.exchange.finish_reason == "stop")
+        except UnreadableAnswerError as error:
+            raise self._unreadable(signature, completion, str(error)) from error
+        return {"reasoning": answer.reasoning, "script": answer.script}
+
+
+def _outputs(signature: Any) -> list[tuple[str, Any]]:
+    return list(signature.output_fields.items())
+
+
+def _user(signature: Any, values: dict[str, Any]) -> str:
+    given = {name: str(values[name]).strip("\n") for name in signature.input_fields if values.get(name)}
+    names = [f"`{_marker(name)}`" for name, _ in _outputs(signature)] + [f"`{_marker('completed')}`"]
+    return _fields(given) + f"\n\nAnswer with {', then '.join(names)}."
+
+
+def _fields(values: dict[str, str]) -> str:
+    return "\n\n".join(f"{_marker(name)}\n{value}" for name, value in values.items())
+
+
+def _marker(name: str) -> str:
+    return f"[[ ## {name} ## ]]"
+
+
+def _written(value: Any) -> str:
+    return (
+        "\n".join(f"{n}. {item}" for n, item in enumerate(value, 1))
+        if isinstance(value, list)
+        else str(value)
+    )
+
+
+def _value(text: str, annotation: Any) -> Any:
+    """The field's value; None when the text is none."""
+    if get_origin(annotation) is Literal:
+        word = text.strip("`'\"*. \n").lower().replace(" ", "_")
+        return word if word in get_args(annotation) else None
+    if get_origin(annotation) is list:
+        return read_items(text) or None
+    return text
+
+
+def _token_score(token: lm15.TokenLogprob) -> TokenScore:
+    top = sorted(((_bytes(other), other.logprob) for other in token.top), key=lambda pair: -pair[1])
+    return TokenScore(_bytes(token), token.logprob, tuple(top[:MAX_TOP]))
+
+
+def _bytes(token: Any) -> bytes:
+    return token.token.encode("utf-8", "surrogatepass") if token.bytes is None else bytes(token.bytes)

@@ -1,0 +1,218 @@
+"""The four agents of the script instance: what each is asked, what it may answer, and how one is called.
+
+Prompts are short and concrete, so that a model of a hundred million parameters can follow them too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
+import dspy
+from attrs import field, frozen
+from dspy.utils.exceptions import (
+    AdapterParseError,
+    DSPyError,
+    LMInvalidRequestError,
+    LMUnsupportedFeatureError,
+)
+
+from dorpo.rendering import SYSTEM_PROMPT
+from precision_shaking.sape.adapter import Exchange, MarkerAdapter, WorkerAdapter
+from precision_shaking.sape.embedded.grammar import Choice, Field, Lines, Text
+from precision_shaking.sape.teachers import TOTAL_SECONDS, Teacher, TeacherError, explain
+from precision_shaking.sape.vocabulary import Verdict
+
+# Greedy first; who is asked again must not say the same.
+_TEMPERATURES = (0.0, 0.4, 0.7, 0.9, 1.0)
+_CHARS_PER_TOKEN = 2
+
+
+class Plan(dspy.Signature):  # type: ignore[misc] # dspy is untyped
+    """Divide a change of a script into a few small steps. Each step is one change of the code."""
+
+    change_request: str = dspy.InputField()
+    current_script: str = dspy.InputField()
+    goal: str = dspy.InputField()
+    steps: list[str] = dspy.OutputField(desc="a numbered list, one short sentence for each step")
+
+
+class Instruct(dspy.Signature):  # type: ignore[misc]
+    """Write the instruction for the programmer who changes the script. Say exactly what to change."""
+
+    current_script: str = dspy.InputField()
+    what_happened: str = dspy.InputField()
+    attempted_script: str = dspy.InputField()
+    change_request: str = dspy.InputField()
+    step: str = dspy.InputField()
+    instruction: str = dspy.OutputField(desc="one or two sentences that tell the programmer what to do")
+
+
+class Work(dspy.Signature):  # type: ignore[misc]
+    """Replaced by the dataset's own system prompt, see `WorkerAdapter`."""
+
+    instruction: str = dspy.InputField()
+    current_script: str = dspy.InputField()
+    script: str = dspy.OutputField(desc="the whole changed script")
+
+
+class ReadFeedback(dspy.Signature):  # type: ignore[misc]
+    """Decide what the user's words about a proposed change mean.
+
+    accepted: they are satisfied. redo: it is wrong, start over from the script before. further_edit: part of
+    it is good, go on from it. unclear: their words do not say.
+    """
+
+    step: str = dspy.InputField()
+    feedback: str = dspy.InputField()
+    verdict: Literal["accepted", "redo", "further_edit", "unclear"] = dspy.OutputField(
+        desc="accepted, redo, further_edit or unclear"
+    )
+
+
+@frozen
+class Agent:
+    """An agent: its module, the shape of its answer, and the tokens it may need."""
+
+    name: str
+    module: dspy.Module
+    shape: tuple[Field, ...]
+    adapter: type[MarkerAdapter] = MarkerAdapter
+    max_tokens: int = 256
+
+
+@frozen
+class Agents:
+    """The agents of an instance; modules may be replaced by optimised ones with the same signature."""
+
+    planner: Agent
+    lead: Agent
+    worker: Agent
+    analyzer: Agent
+
+    @classmethod
+    def for_scripts(cls) -> Self:
+        """The white paper's use case: an executable script and a change request."""
+        verdicts = Choice([*(str(verdict) for verdict in Verdict), "unclear"])
+        work = Work.with_instructions(SYSTEM_PROMPT)
+        return cls(
+            planner=Agent("planner", dspy.Predict(Plan), (Field("steps", Lines(3, 120)),)),
+            lead=Agent("lead", dspy.Predict(Instruct), (Field("instruction", Text(300)),)),
+            worker=Agent(
+                "worker",
+                dspy.ChainOfThought(work, rationale_field_type=str),
+                (Field("reasoning", Text(300)), Field("script", Text())),
+                WorkerAdapter,
+            ),
+            analyzer=Agent(
+                "analyzer", dspy.Predict(ReadFeedback), (Field("verdict", verdicts),), max_tokens=64
+            ),
+        )
+
+
+@frozen
+class Reply:
+    """What came of asking an agent.
+
+    Attributes:
+        exchange: The call as it was.
+        seconds: How long the teacher took.
+        fields: The answer's fields; None when it cannot be used.
+        why: In that case, one sentence that says why.
+    """
+
+    exchange: Exchange
+    seconds: float
+    fields: dict[str, Any] | None = field(default=None)
+    why: str = ""
+
+
+async def ask(
+    agent: Agent,
+    teacher: Teacher,
+    inputs: dict[str, str],
+    *,
+    repeat: int,
+    exchange: Exchange,
+    on_text: Callable[[str], None],
+) -> Reply:
+    """Ask an agent once.
+
+    Args:
+        agent: Whom.
+        teacher: The model that plays it.
+        inputs: Its signature's inputs; empty ones are left out.
+        repeat: How often this was asked before: 0 is greedy, more is ever more varied.
+        exchange: Filled with the call, even when this is cancelled.
+        on_text: Gets the answer while it is written, markers included.
+
+    Raises:
+        TeacherError: The teacher failed.
+    """
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(TOTAL_SECONDS):
+            fields, why = await _ask(agent, teacher, inputs, repeat, exchange, on_text)
+    except (DSPyError, TimeoutError, OSError) as error:
+        raise explain(error, teacher.access) from error
+    except ImportError as error:
+        raise TeacherError(
+            f"{teacher.name} needs a package that is missing: install precision-shaking[agents]."
+        ) from error
+    if exchange.finish_reason == "length":
+        fields, why = None, "The answer was cut off at the longest length."
+    elif exchange.finish_reason == "content_filter":
+        fields, why = None, "The teacher's provider withheld the answer."
+    if exchange.scores:
+        teacher.gives_logprobs = True
+    return Reply(exchange, time.monotonic() - started, fields, why)
+
+
+async def _ask(
+    agent: Agent,
+    teacher: Teacher,
+    inputs: dict[str, str],
+    repeat: int,
+    exchange: Exchange,
+    on_text: Callable[[str], None],
+) -> tuple[dict[str, Any] | None, str]:
+    adapter = agent.adapter(agent.shape, exchange)
+    while True:
+        options = teacher.options(
+            temperature=_TEMPERATURES[min(repeat, len(_TEMPERATURES) - 1)],
+            seed=repeat,
+            # Others know their own limit; the embedded model would write to the end of its context.
+            max_tokens=_budget(agent, inputs) if teacher.embedded else None,
+        )
+        with dspy.context(
+            lm=teacher.lm, adapter=adapter, disable_history=True, trace=None, send_stream=_Listener(on_text)
+        ):
+            try:
+                prediction = await agent.module.acall(config=options, **inputs)
+            except AdapterParseError as error:
+                return None, str(error.message)
+            except (LMUnsupportedFeatureError, LMInvalidRequestError) as error:
+                if not teacher.learn_from(error, options):
+                    raise
+            else:
+                return {shape.name: prediction[shape.name] for shape in agent.shape}, ""
+
+
+def _budget(agent: Agent, inputs: dict[str, str]) -> int:
+    """Tokens that the answer may have: for the worker, the script again and as much as it may grow."""
+    script = inputs["current_script"] if agent.name == "worker" else ""
+    return agent.max_tokens + len(script) // _CHARS_PER_TOKEN
+
+
+class _Listener:
+    """What DSPy sends a stream's chunks to."""
+
+    def __init__(self, on_text: Callable[[str], None]) -> None:
+        self._on_text = on_text
+
+    async def send(self, chunk: Any) -> None:
+        for choice in chunk.choices:
+            if choice.delta.content:
+                self._on_text(choice.delta.content)

@@ -1,0 +1,184 @@
+"""Asking the agents: whom, in which words, how often, and what to make of their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from precision_shaking.sape import events as e
+from precision_shaking.sape import happenings as h
+from precision_shaking.sape.adapter import Exchange
+from precision_shaking.sape.agents import Agent, Agents, Reply, ask
+from precision_shaking.sape.formats import FieldStream, omissions
+from precision_shaking.sape.recorder import Recorder
+from precision_shaking.sape.teachers import Teacher, TeacherError
+from precision_shaking.sape.vocabulary import Attempt, Reason, Setback, Verdict
+from precision_shaking.sape.workflow import State
+
+# Once more after an answer that cannot be read, then the next teacher.
+_TRIES = 2
+_NOT_APPLIED = "It was not applied: the current script is unchanged."
+_WHAT_HAPPENED = {
+    Reason.ERROR: f"The attempted script was run and failed. {_NOT_APPLIED}",
+    Reason.REDO: f"The user rejected the attempted script. {_NOT_APPLIED}",
+    Reason.FURTHER_EDIT: "The user kept the attempt, it is the current script now, and wants more changed.",
+}
+
+
+@define
+class Consultant:
+    """Asks agents on behalf of a session, keeps every call, and tells of it.
+
+    The worker's teacher is the workflow's choice. The other agents use the first teacher of the pool that
+    works: one that fails is not asked by them again.
+    """
+
+    agents: Agents
+    teachers: Sequence[Teacher]
+    recorder: Recorder
+    emit: Callable[[e.SessionEvent], None]
+    _working: int = field(default=0, init=False)
+
+    async def plan(self, state: State, task: h.AskPlanner) -> tuple[str, ...]:
+        """The steps of the change request.
+
+        Raises:
+            TeacherError: No teacher can plan.
+        """
+        inputs = {"change_request": task.request, "current_script": task.script, "goal": task.request}
+        return tuple((await self._first_answer(self.agents.planner, inputs, state))["steps"])
+
+    async def instruct(self, state: State, task: h.AskLead) -> str:
+        """The worker's instruction.
+
+        Raises:
+            TeacherError: No teacher can lead.
+        """
+        inputs = {"change_request": state.request, "step": task.step, "current_script": task.script}
+        if task.setback is not None:
+            inputs |= _setback_inputs(task.setback)
+        return str((await self._first_answer(self.agents.lead, inputs, state))["instruction"])
+
+    async def work(self, state: State, task: h.AskWorker) -> tuple[h.Produced | h.Unreadable, Reply | None]:
+        """A script, or why there is none to show."""
+        instruction = task.instruction + _setback_block(task.setback)
+        inputs = {"instruction": instruction, "current_script": task.script}
+        try:
+            reply = await self._call(
+                self.agents.worker, self.teachers[task.teacher], inputs, task.repeat, state
+            )
+        except TeacherError as error:
+            return h.Unreadable(str(error), hopeless=True), None
+        if reply.fields is None:
+            return h.Unreadable(reply.why), reply
+        script = reply.fields["script"]
+        fault = _fault(task, script)
+        if fault:
+            return h.Unreadable(fault), reply
+        attempt = Attempt(str(uuid.uuid4()), reply.exchange.text or "", reply.fields["reasoning"], script)
+        return h.Produced(attempt), reply
+
+    async def read_feedback(self, state: State, task: h.ReadFeedback) -> Verdict | None:
+        """The verdict that the user's words mean; None when they do not say.
+
+        Raises:
+            TeacherError: No teacher answers.
+        """
+        try:
+            fields = await self._first_answer(
+                self.agents.analyzer, {"step": task.step, "feedback": task.words}, state
+            )
+        except _UnreadableError:
+            return None
+        return Verdict(fields["verdict"]) if fields["verdict"] in set(Verdict) else None
+
+    async def _first_answer(self, agent: Agent, inputs: dict[str, str], state: State) -> dict[str, Any]:
+        problem = TeacherError("There is no teacher.")
+        for place in range(self._working, len(self.teachers)):
+            try:
+                return await self._readable(agent, self.teachers[place], inputs, state)
+            except _UnreadableError as error:
+                problem = error
+            except TeacherError as error:
+                problem = error
+                self._working = max(self._working, place + 1)
+        # Whoever asks later finds the whole pool again.
+        self._working = 0
+        raise problem
+
+    async def _readable(
+        self, agent: Agent, teacher: Teacher, inputs: dict[str, str], state: State
+    ) -> dict[str, Any]:
+        why = ""
+        for repeat in range(_TRIES):
+            reply = await self._call(agent, teacher, inputs, repeat, state)
+            if reply.fields is not None:
+                return reply.fields
+            why = reply.why
+        raise _UnreadableError(f"{teacher.name} gives no answer that the {agent.name} can use: {why}")
+
+    async def _call(
+        self, agent: Agent, teacher: Teacher, inputs: dict[str, str], repeat: int, state: State
+    ) -> Reply:
+        place = (state.step, state.cycle) if state.step >= 0 else (None, None)
+        self.emit(e.AgentStarted(agent.name, teacher.name, *place))
+        stream, exchange, started = FieldStream(), Exchange([]), time.monotonic()
+
+        def on_text(text: str) -> None:
+            for name, piece in stream.feed(text):
+                self.emit(e.AgentText(agent.name, name, piece))
+
+        status = "error"
+        try:
+            reply = await ask(agent, teacher, inputs, repeat=repeat, exchange=exchange, on_text=on_text)
+            status = "ok" if reply.fields is not None else "unreadable"
+        except asyncio.CancelledError:
+            status = "cancelled"
+            raise
+        finally:
+            seconds = time.monotonic() - started
+            self.recorder.called(agent.name, teacher.name, exchange, status, seconds, state)
+        tokens = (exchange.input_tokens, exchange.output_tokens)
+        self.emit(e.AgentFinished(agent.name, teacher.name, reply.seconds, *tokens))
+        return reply
+
+
+class _UnreadableError(TeacherError):
+    """A teacher answers, but never so that it can be read."""
+
+
+def _fault(task: h.AskWorker, script: str) -> str:
+    """Why a readable script must not be shown all the same; empty when it may be."""
+    if task.setback is not None and script == task.setback.script:
+        return "The teacher wrote the same script again."
+    left_out = omissions(task.script, script)
+    if left_out:
+        return f"The teacher left out code, it wrote {left_out[0]!r} instead."
+    return ""
+
+
+def _setback_inputs(setback: Setback) -> dict[str, str]:
+    said = "The error" if setback.reason is Reason.ERROR else "The user says"
+    happened = _WHAT_HAPPENED[setback.reason]
+    if setback.words.strip():
+        happened += f" {said}: {setback.words.strip()}"
+    attempted = "" if setback.reason is Reason.FURTHER_EDIT else setback.script
+    return {"what_happened": happened, "attempted_script": attempted}
+
+
+def _setback_block(setback: Setback | None) -> str:
+    """What the worker is told of the attempt before, below its instruction."""
+    if setback is None or setback.reason is Reason.FURTHER_EDIT:
+        return ""
+    failed = setback.reason is Reason.ERROR
+    lines = ["", "", "This attempt failed:" if failed else "This attempt was rejected:", "<attempt>"]
+    lines += [setback.script.rstrip("\n"), "</attempt>"]
+    if setback.words.strip():
+        tag = "error" if failed else "feedback"
+        lines += [f"<{tag}>", setback.words.strip(), f"</{tag}>"]
+    return "\n".join(lines)

@@ -1,0 +1,190 @@
+"""The engine process: one session, spoken to by JSON lines on standard input and output.
+
+It ends when its session has ended, and at once when its input closes: it never outlives who started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from dorpo.store import Store, StoreError, default_path
+from precision_shaking.sape import events, wire
+from precision_shaking.sape.environment import quieten
+
+if TYPE_CHECKING:
+    from precision_shaking.sape.session import Session
+
+_CHUNK = 65536
+# To kill a running script and to write down that the session broke off; nobody is left to wait longer.
+_LAST_SECONDS = 1.5
+
+
+def main() -> None:
+    """Serve one session, then end the process."""
+    output = _take_stdout()
+    quieten(default_path().parent)
+    asyncio.run(_serve(output))
+
+
+def _take_stdout() -> int:
+    """Keep standard output for the protocol alone; whatever libraries print goes to standard error."""
+    output = os.dup(1)
+    os.set_inheritable(output, False)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return output
+
+
+async def _serve(output: int) -> None:
+    def send(message: dict[str, Any]) -> None:
+        rest = memoryview(wire.encode(message))
+        while rest:
+            rest = rest[os.write(output, rest) :]
+
+    lines: asyncio.Queue[bytes] = asyncio.Queue()
+    engine = Engine(send)
+    _read_stdin(asyncio.get_running_loop(), lines.put_nowait, engine.hang_up)
+    with contextlib.suppress(BrokenPipeError):
+        await engine.serve(lines)
+    # Threads of a model or of a library must not keep the process alive.
+    os._exit(0)
+
+
+def _read_stdin(
+    loop: asyncio.AbstractEventLoop, on_line: Callable[[bytes], None], on_end: Callable[[], None]
+) -> None:
+    """Call back on the loop with every line of standard input, and at its end.
+
+    A thread reads, because standard input may be anything; and it reads the descriptor itself, because a
+    buffered reader that waits would hold up the interpreter's end.
+    """
+
+    def call(callback: Callable[..., None], *values: bytes) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
+            loop.call_soon_threadsafe(callback, *values)
+
+    def read() -> None:
+        rest = b""
+        while chunk := os.read(0, _CHUNK):
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                call(on_line, line)
+        call(on_end)
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+
+
+@define
+class Engine:
+    """Answers requests and sends events, until its session ends or its input does."""
+
+    _send: Callable[[dict[str, Any]], None]
+    _session: Session | None = None
+    _store: Store | None = None
+    _running: asyncio.Task[None] | None = None
+    _ended: asyncio.Event = field(factory=asyncio.Event)
+
+    async def serve(self, lines: asyncio.Queue[bytes]) -> None:
+        """Take requests from the queue until there is no more reason to."""
+        reading = asyncio.create_task(self._read(lines))
+        await self._ended.wait()
+        reading.cancel()
+        if self._running is not None:
+            self._running.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await asyncio.wait_for(self._running, _LAST_SECONDS)
+        if self._store is not None:
+            self._store.close()
+
+    def hang_up(self) -> None:
+        """Nobody listens any more: end, whatever is being done."""
+        self._ended.set()
+
+    async def _read(self, lines: asyncio.Queue[bytes]) -> None:
+        while True:
+            line = await lines.get()
+            if line.strip():
+                await self._answer(line)
+
+    async def _answer(self, line: bytes) -> None:
+        number = None
+        try:
+            message = wire.decode(line)
+            number = message.get("id")
+            result = await self._handle(message.get("method"), message.get("params") or {})
+        except wire.WireError as error:
+            self._send({"id": number, "error": {"code": error.code, "message": str(error)}})
+            return
+        self._send({"id": number, "result": result})
+        if self._session is not None and self._running is None:
+            # Only now, so that the answer to `start` comes before the first event.
+            self._running = asyncio.create_task(self._run(self._session))
+
+    async def _handle(self, method: Any, params: dict[str, Any]) -> dict[str, Any]:
+        if method == "start":
+            return await self._start(wire.read_params(params, wire.StartParams))
+        if self._session is None:
+            raise wire.WireError("There is no session yet.")
+        from precision_shaking.sape.session import SessionError
+
+        try:
+            match method:
+                case "answer":
+                    self._session.answer(wire.read_params(params, wire.AnswerParams))
+                case "help":
+                    self._session.help(wire.read_params(params, wire.HelpParams))
+                case "stop":
+                    self._session.stop()
+                case _:
+                    raise wire.WireError(f"There is no method {method!r}.", wire.METHOD_NOT_FOUND)
+        except SessionError as error:
+            raise wire.WireError(str(error)) from error
+        return {}
+
+    async def _start(self, params: wire.StartParams) -> dict[str, Any]:
+        if self._session is not None:
+            raise wire.WireError("This engine has a session already.")
+        if not params.script.strip():
+            raise wire.WireError("The document is empty: there is nothing to change.")
+        if not params.request.strip():
+            raise wire.WireError("Say what should change.")
+        if not params.teachers:
+            raise wire.WireError("There is no teacher: name at least one.")
+        try:
+            # Importing the agents takes a second or three, and the end of input must be noticed meanwhile.
+            self._session = await asyncio.to_thread(self._make_session, params)
+        except ImportError as error:
+            raise wire.WireError(
+                f"The engine needs a package that is missing ({error.name}): "
+                "install precision-shaking[agents]."
+            ) from error
+        return {"session": self._session.uid}
+
+    def _make_session(self, params: wire.StartParams) -> Session:
+        from precision_shaking.sape.session import Session
+        from precision_shaking.sape.teachers import TeacherError, connect
+
+        try:
+            teachers = [connect(access) for access in params.teachers]
+            self._store = Store.open(Path(params.db) if params.db else default_path())
+        except (TeacherError, StoreError) as error:
+            raise wire.WireError(str(error)) from error
+        return Session(params, teachers, self._store, self._emit)
+
+    def _emit(self, event: events.SessionEvent) -> None:
+        self._send({"method": "event", "params": events.to_json(event)})
+
+    async def _run(self, session: Session) -> None:
+        try:
+            await session.run()
+        finally:
+            self._ended.set()

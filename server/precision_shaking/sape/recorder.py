@@ -1,0 +1,241 @@
+"""From what a workflow wants recorded to the dataset. Nothing is told to anybody before it is stored here."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from attrs import define, evolve, field, frozen
+
+from dorpo.rendering import render_response
+from dorpo.softlabels import TokenScore, agrees
+from dorpo.store import AttemptRecord, Store
+from precision_shaking.sape import happenings as h
+from precision_shaking.sape.adapter import Exchange
+from precision_shaking.sape.execution import Execution
+from precision_shaking.sape.wire import StartParams
+from precision_shaking.sape.workflow import State
+
+INSTANCE = "script"
+BY_USER = "user"
+
+
+@frozen
+class Evidence:
+    """What a session knows beyond the pure workflow.
+
+    Attributes:
+        teacher: Name of the worker's teacher.
+        exchange: The worker's last call.
+        seconds: How long it took.
+        execution: The last run of an attempt.
+        amended_scores: A local teacher's log-probabilities of the user's amended answer.
+    """
+
+    teacher: str = ""
+    exchange: Exchange | None = None
+    seconds: float | None = None
+    execution: Execution | None = None
+    amended_scores: Sequence[TokenScore] = ()
+
+
+@frozen
+class Stored:
+    """A record that is on disk now, and what it did to the dataset.
+
+    Attributes:
+        new_row: Whether it made a row.
+        soft_labels: Whether its attempt has soft labels.
+        step_rows: Complete rows of the step, after accepting.
+        rows: Rows that the session has made so far.
+        labelled: Accepted attempts of the session that have soft labels.
+    """
+
+    record: h.Record
+    new_row: bool = False
+    soft_labels: bool = False
+    step_rows: int = 0
+    rows: int = 0
+    labelled: int = 0
+
+
+@define
+class Recorder:
+    """Writes one session into a store. Every method may raise dorpo.store.StoreError."""
+
+    store: Store
+    session: str
+    _rows: int = field(default=0, init=False)
+    _labelled: int = field(default=0, init=False)
+    _with_soft_labels: set[str] = field(factory=set, init=False)
+    _rejected: set[int] = field(factory=set, init=False)
+
+    def start(self, params: StartParams) -> None:
+        """Begin the session."""
+        self.store.start_session(
+            uid=self.session,
+            document=params.document,
+            language=params.language,
+            request=params.request,
+            script=params.script,
+            instance=INSTANCE,
+            app_version=version("precision-shaking"),
+        )
+
+    def crashed(self) -> None:
+        """End the session as one that could not go on."""
+        self.store.end_session(self.session, "crashed")
+
+    def called(
+        self, agent: str, teacher: str, exchange: Exchange, status: str, seconds: float, state: State
+    ) -> None:
+        """Keep an agent's call, whatever came of it: ok, unreadable, error or cancelled."""
+        self.store.add_agent_call(
+            self.session,
+            agent=agent,
+            teacher=teacher,
+            request=json.dumps(exchange.messages, ensure_ascii=False),
+            response=exchange.text,
+            status=status,
+            input_tokens=exchange.input_tokens,
+            output_tokens=exchange.output_tokens,
+            seconds=seconds,
+            step=state.step if state.step >= 0 else None,
+            cycle=state.cycle or None,
+        )
+
+    def write(self, before: State, record: h.Record, evidence: Evidence) -> Stored:
+        """Store one record of the transition that left `before`."""
+        match record:
+            case h.PlanMade():
+                self.store.add_steps(self.session, record.steps)
+            case h.PromptFixed():
+                self.store.fix_prompt(
+                    self.session, record.step, instruction=record.instruction, script=record.script
+                )
+            case h.AttemptMade():
+                self._attempt(before, record, evidence)
+            case h.AttemptExecuted():
+                self._run(record, evidence)
+            case h.FeedbackGiven(attempt, answer):
+                self.store.add_feedback(
+                    attempt.uid, words=answer.words, verdict=answer.verdict, decided_by=answer.decided_by
+                )
+            case h.AttemptRejected():
+                return self._reject(record)
+            case h.StepAccepted():
+                return self._accept(before, record, evidence)
+            case h.StepAbandoned():
+                self.store.abandon_step(self.session, record.step)
+            case h.SessionEnded():
+                self.store.end_session(self.session, record.status)
+            case h.TeacherSwitched():
+                pass  # the next attempt names its teacher
+        return self._stored(record)
+
+    def _attempt(self, before: State, record: h.AttemptMade, evidence: Evidence) -> None:
+        exchange = evidence.exchange or Exchange([])
+        labels = soft_labels(exchange.scores, record.attempt.response)
+        self._add(
+            record.step,
+            AttemptRecord(
+                uid=record.attempt.uid,
+                cycle=record.cycle,
+                cause=before.setback.reason if before.setback else "first",
+                instruction=before.instruction,
+                base_script=before.current_script,
+                response=record.attempt.response,
+                reasoning=record.attempt.reasoning,
+                script=record.attempt.script,
+                teacher=evidence.teacher,
+                finish_reason=exchange.finish_reason,
+                input_tokens=exchange.input_tokens,
+                output_tokens=exchange.output_tokens,
+                seconds=evidence.seconds,
+                soft_labels=labels,
+            ),
+        )
+
+    def _add(self, step: int, attempt: AttemptRecord) -> None:
+        self.store.add_attempt(self.session, step, attempt)
+        if attempt.soft_labels:
+            self._with_soft_labels.add(attempt.uid)
+
+    def _run(self, record: h.AttemptExecuted, evidence: Evidence) -> None:
+        execution = evidence.execution
+        if execution is not None:
+            self.store.add_run(
+                record.attempt.uid,
+                backend=execution.backend,
+                outcome=execution.outcome,
+                exit_code=execution.exit_code,
+                output=execution.output,
+                seconds=execution.seconds,
+            )
+
+    def _reject(self, record: h.AttemptRejected) -> Stored:
+        self.store.reject(record.attempt.uid, record.reason)
+        self._rejected.add(record.step)
+        self._rows += 1
+        labelled = record.attempt.uid in self._with_soft_labels
+        return evolve(self._stored(record), new_row=True, soft_labels=labelled)
+
+    def _accept(self, before: State, record: h.StepAccepted, evidence: Evidence) -> Stored:
+        uid = record.attempt.uid if record.attempt else ""
+        if record.amended is not None:
+            uid = str(uuid.uuid4())
+            self._add(record.step, _users_attempt(uid, before, record, evidence))
+        rows = self.store.accept(self.session, record.step, uid)
+        # Without a rejected attempt, accepting made the step's only row.
+        new_row = record.step not in self._rejected
+        labelled = uid in self._with_soft_labels
+        self._rows += new_row
+        self._labelled += labelled
+        return evolve(self._stored(record), new_row=new_row, soft_labels=labelled, step_rows=len(rows))
+
+    def _stored(self, record: h.Record) -> Stored:
+        return Stored(record, rows=self._rows, labelled=self._labelled)
+
+
+def _users_attempt(uid: str, before: State, record: h.StepAccepted, evidence: Evidence) -> AttemptRecord:
+    """The text that the user made of a proposal, or of a step that no teacher could do."""
+    script = record.amended or ""
+    if record.attempt is not None:
+        reasoning, cause = record.attempt.reasoning, "amended"
+    else:
+        reasoning, cause = f"This does the step: {before.steps[before.step]}", "by_hand"
+    response = render_response(reasoning, script)
+    return AttemptRecord(
+        uid=uid,
+        cycle=record.cycle,
+        cause=cause,
+        instruction=before.instruction,
+        base_script=before.current_script,
+        response=response,
+        reasoning=reasoning,
+        script=script,
+        teacher=BY_USER,
+        author=BY_USER,
+        soft_labels=soft_labels(evidence.amended_scores, response),
+    )
+
+
+def soft_labels(scores: Sequence[TokenScore], response: str) -> list[TokenScore] | None:
+    """The scores of exactly this text; None when they are of another, or are no probabilities.
+
+    Some servers report the special tokens that end an answer too: those are cut off.
+    """
+    kept, rest = [], response.encode("utf-8", "surrogatepass")
+    for score in scores:
+        if not rest:
+            break
+        kept.append(score)
+        rest = rest[len(score.token) :]
+    numbers = all(_is_logprob(value) for s in kept for value in (s.logprob, *(p for _, p in s.top)))
+    return kept if kept and numbers and agrees(kept, response) else None
+
+
+def _is_logprob(value: float) -> bool:
+    return value <= 0.001  # rounding may end a hair above zero; not a number compares false

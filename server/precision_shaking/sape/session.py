@@ -1,0 +1,238 @@
+"""One session: does what the workflow asks for, stores what came of it, then tells it.
+
+Everything uncertain (teachers, runs, the user) happens in `_perform`; the workflow alone decides what
+follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import PurePath
+from typing import Any, TypeVar
+
+from attrs import evolve
+
+from dorpo.store import Store, StoreError
+from precision_shaking.sape import events as e
+from precision_shaking.sape import happenings as h
+from precision_shaking.sape import workflow
+from precision_shaking.sape.agents import Agents
+from precision_shaking.sape.consulting import Consultant
+from precision_shaking.sape.execution import Backend, execute, trim_traceback
+from precision_shaking.sape.narration import narrate
+from precision_shaking.sape.recorder import Evidence, Recorder
+from precision_shaking.sape.rescoring import score_amended
+from precision_shaking.sape.teachers import Teacher, TeacherError
+from precision_shaking.sape.vocabulary import DecidedBy, Help, Limits, Outcome, Phase, Verdict
+from precision_shaking.sape.wire import AnswerParams, HelpParams, StartParams
+
+T = TypeVar("T")
+
+
+class SessionError(Exception):
+    """A request came at the wrong time or says nothing; the message is one sentence for the user."""
+
+
+class Session:
+    """A session on one document.
+
+    Args:
+        params: What to change, and how.
+        teachers: The pool, in the order it is used.
+        store: The dataset.
+        emit: Called with each event, after what it reports is on disk.
+        agents: The instance's agents; None for the ones that work on scripts.
+    """
+
+    def __init__(
+        self,
+        params: StartParams,
+        teachers: Sequence[Teacher],
+        store: Store,
+        emit: Callable[[e.SessionEvent], None],
+        agents: Agents | None = None,
+    ) -> None:
+        self.uid = str(uuid.uuid4())
+        self._params = params
+        self._teachers = teachers
+        self._emit = emit
+        self._recorder = Recorder(store, self.uid)
+        limits = Limits(teachers=len(teachers), max_attempts=params.max_attempts)
+        self._state = workflow.begin(params.request, params.script, limits)
+        self._consultant = Consultant(agents or Agents.for_scripts(), teachers, self._recorder, emit)
+        self._evidence = Evidence()
+        self._prompt: h.PromptFixed | None = None
+        self._answer: asyncio.Future[AnswerParams] | None = None
+        self._help: asyncio.Future[HelpParams] | None = None
+        self._comment: AnswerParams | None = None
+        self._stopping = asyncio.Event()
+
+    # What the user may do
+
+    def answer(self, params: AnswerParams) -> None:
+        """Answer the proposal.
+
+        Raises:
+            SessionError: No proposal, or another one, waits; or the answer says nothing.
+        """
+        if self._answer is None or self._answer.done() or self._state.attempt is None:
+            raise SessionError("No proposal waits for an answer.")
+        if params.attempt != self._state.attempt.uid:
+            raise SessionError("That proposal is not the one that waits for an answer.")
+        if params.verdict is not None and params.verdict not in set(Verdict):
+            raise SessionError(f"{params.verdict!r} is no verdict: it is accepted, redo or further_edit.")
+        if params.verdict is None and not params.words.strip():
+            raise SessionError("Say what you think of the proposal, or choose accept, redo or further edit.")
+        self._answer.set_result(params)
+
+    def help(self, params: HelpParams) -> None:
+        """Say how to go on after every teacher failed.
+
+        Raises:
+            SessionError: Nothing needs help, or the choice is unknown.
+        """
+        if self._help is None or self._help.done():
+            raise SessionError("No step waits for your help.")
+        if params.choice not in set(Help):
+            raise SessionError(f"{params.choice!r} is no choice: it is retry, skip or stop.")
+        self._help.set_result(params)
+
+    def stop(self) -> None:
+        """End the session as abandoned, whatever it is doing."""
+        self._stopping.set()
+
+    # The loop
+
+    async def run(self) -> None:
+        """Run to the end; the last event is SessionFinished or SessionFailed. Cancelling it is a crash."""
+        try:
+            self._recorder.start(self._params)
+            names = tuple(teacher.name for teacher in self._teachers)
+            self._emit(e.SessionStarted(self.uid, self._params.document, self._params.request, names))
+            while (task := workflow.task(self._state)) is not None:
+                self._apply(await self._unless_stopped(self._perform(task)))
+        except (TeacherError, StoreError) as error:
+            self._fail(str(error))
+        except asyncio.CancelledError:
+            self._crashed()
+            raise
+        except Exception as error:
+            self._fail(f"The engine met an error of its own ({type(error).__name__}: {error}).")
+            raise
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, h.Event]) -> h.Event:
+        working = asyncio.create_task(work)
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            # What the user has already answered counts, even if they stop in the same moment.
+            return await working if working.done() else h.Stopped()
+        finally:
+            for pending in (working, stopping):
+                pending.cancel()
+            await asyncio.gather(working, stopping, return_exceptions=True)
+
+    def _apply(self, event: h.Event) -> None:
+        before = self._state
+        transition = workflow.advance(before, event)
+        stored = [self._recorder.write(before, record, self._evidence) for record in transition.records]
+        self._state = transition.state
+        for record in transition.records:
+            if isinstance(record, h.PromptFixed):
+                self._prompt = record
+        names = [teacher.name for teacher in self._teachers]
+        for told in narrate(self.uid, names, before, event, self._state, stored, self._evidence):
+            self._emit(told)
+
+    def _fail(self, message: str) -> None:
+        self._crashed()
+        self._emit(e.SessionFailed(self.uid, message))
+
+    def _crashed(self) -> None:
+        if self._state.phase is not Phase.FINISHED:
+            # Where the store itself is what failed, the session stays open in it.
+            with contextlib.suppress(StoreError):
+                self._recorder.crashed()
+
+    # The tasks
+
+    async def _perform(self, task: h.Task) -> h.Event:
+        match task:
+            case h.AskPlanner():
+                return h.Planned(await self._consultant.plan(self._state, task))
+            case h.AskLead():
+                return h.Instructed(await self._consultant.instruct(self._state, task))
+            case h.AskWorker():
+                return await self._work(task)
+            case h.Execute(script):
+                return await self._execute(script)
+            case h.AskUser():
+                return await self._ask_user()
+            case h.ReadFeedback():
+                return await self._read_feedback(task)
+            case h.AskForHelp():
+                return await self._ask_for_help()
+
+    async def _work(self, task: h.AskWorker) -> h.Event:
+        produced, reply = await self._consultant.work(self._state, task)
+        self._evidence = Evidence(
+            teacher=self._teachers[task.teacher].name,
+            exchange=reply.exchange if reply else None,
+            seconds=reply.seconds if reply else None,
+        )
+        return produced
+
+    async def _execute(self, script: str) -> h.Event:
+        execution = await execute(
+            script,
+            file_name=PurePath(self._params.document).name or "script.py",
+            language=self._params.language,
+            backend=None if self._params.execute else Backend.NONE,
+        )
+        self._evidence = evolve(self._evidence, execution=execution)
+        failed = execution.outcome is Outcome.SCRIPT_ERROR
+        return h.Executed(execution.outcome, trim_traceback(execution.output) if failed else execution.output)
+
+    async def _ask_user(self) -> h.Event:
+        self._answer = asyncio.get_running_loop().create_future()
+        answer = await self._answer
+        amended = _ended(answer.amended)
+        if answer.verdict is None:
+            self._comment = answer
+            return h.Commented(answer.words, amended)
+        return await self._answered(
+            h.Answered(Verdict(answer.verdict), answer.words, amended, _ended(answer.document))
+        )
+
+    async def _read_feedback(self, task: h.ReadFeedback) -> h.Event:
+        verdict = await self._consultant.read_feedback(self._state, task)
+        if verdict is None:
+            return h.Unclear()
+        document = _ended(self._comment.document) if self._comment else None
+        return await self._answered(
+            h.Answered(verdict, task.words, self._state.amended, document, DecidedBy.ANALYZER)
+        )
+
+    async def _answered(self, answer: h.Answered) -> h.Answered:
+        """Have an amended text scored before it is stored as the chosen one."""
+        attempt, amended, prompt = self._state.attempt, answer.amended, self._prompt
+        if answer.verdict is not Verdict.ACCEPTED or attempt is None or amended is None or prompt is None:
+            return answer
+        if amended != attempt.script:
+            teacher = self._teachers[self._state.teacher]
+            scores = await score_amended(teacher, prompt, attempt, amended)
+            self._evidence = evolve(self._evidence, amended_scores=scores)
+        return answer
+
+    async def _ask_for_help(self) -> h.Event:
+        self._help = asyncio.get_running_loop().create_future()
+        answer = await self._help
+        return h.Helped(Help(answer.choice), _ended(answer.script))
+
+
+def _ended(script: str | None) -> str | None:
+    """A script as the workflow knows it: it ends with exactly one line end."""
+    return None if script is None else script.rstrip("\n") + "\n"

@@ -79,7 +79,8 @@ def run_export(args: argparse.Namespace) -> int:
             return _complain(f"{args.output} cannot be written ({error.strerror}): choose another file.")
     skipped = f", {exported.skipped} without a rejected response left out" if exported.skipped else ""
     rows = "1 row" if exported.written == 1 else f"{exported.written} rows"
-    sys.stderr.write(f"{rows} written to {args.output}{skipped}.\n")
+    redacted = f", {exported.redacted} credentials replaced" if exported.redacted else ""
+    sys.stderr.write(f"{rows} written to {args.output}{skipped}{redacted}.\n")
     return 0
 
 

@@ -13,22 +13,32 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from dorpo.redaction import redact
 from dorpo.rendering import to_messages
 from dorpo.store import Row
 
 
 @frozen
 class Exported:
-    """How many rows were written, and how many the format has no place for."""
+    """What an export did.
+
+    Attributes:
+        written: Rows in the file.
+        skipped: Rows the format has no place for.
+        redacted: Credentials taken out of the texts.
+    """
 
     written: int
     skipped: int
+    redacted: int
 
 
 def export(rows: Iterable[Row], output: Path, line_format: str) -> Exported:
     """Write rows as JSON lines; the file appears whole or not at all, readable by its owner only.
+
+    Credentials in the texts are replaced, see `dorpo.redaction`.
 
     Args:
         rows: Complete rows.
@@ -39,25 +49,35 @@ def export(rows: Iterable[Row], output: Path, line_format: str) -> Exported:
         OSError: The file cannot be written.
     """
     line_of = FORMATS[line_format]
-    written = skipped = 0
+    written = skipped = redacted = 0
     descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
             for row in rows:
-                line = line_of(row)
+                clean, found = _without_credentials(row)
+                line = line_of(clean)
                 if line is None:
                     skipped += 1
                     continue
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 written += 1
+                redacted += found
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(output)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return Exported(written, skipped)
+    return Exported(written, skipped, redacted)
+
+
+def _without_credentials(row: Row) -> tuple[Row, int]:
+    prompt, in_prompt = redact(row.prompt)
+    chosen, in_chosen = redact(row.chosen)
+    rejected, in_rejected = (None, 0) if row.rejected is None else redact(row.rejected)
+    clean = evolve(row, prompt=prompt, chosen=chosen, rejected=rejected)
+    return clean, in_prompt + in_chosen + in_rejected
 
 
 def _trl(row: Row) -> dict[str, Any]:

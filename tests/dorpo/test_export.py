@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import evolve
 
 from dorpo.export import Exported, export
 from dorpo.rendering import to_messages
@@ -38,7 +39,7 @@ def assistant(text: str | None) -> list[dict[str, str | None]]:
 
 def test_trl_gets_conversations_and_a_missing_rejected_is_null(rows: list[Row], tmp_path: Path) -> None:
     output = tmp_path / "trl.jsonl"
-    assert export(rows, output, "trl") == Exported(written=2, skipped=0)
+    assert export(rows, output, "trl") == Exported(written=2, skipped=0, redacted=0)
     assert read(output) == [
         {
             "prompt": to_messages(rows[0].prompt),
@@ -51,7 +52,7 @@ def test_trl_gets_conversations_and_a_missing_rejected_is_null(rows: list[Row], 
 
 def test_openai_gets_pairs_only(rows: list[Row], tmp_path: Path) -> None:
     output = tmp_path / "openai.jsonl"
-    assert export(rows, output, "openai") == Exported(written=1, skipped=1)
+    assert export(rows, output, "openai") == Exported(written=1, skipped=1, redacted=0)
     assert read(output) == [
         {
             "input": {"messages": to_messages(rows[0].prompt)},
@@ -67,6 +68,17 @@ def test_one_row_is_one_line_whatever_it_holds(rows: list[Row], tmp_path: Path) 
     first = read(tmp_path / "odd.jsonl")[0]
     assert first["prompt"] == to_messages(odd.prompt)
     assert first["chosen"] == assistant(odd.chosen)
+
+
+def test_credentials_stay_at_home(rows: list[Row], tmp_path: Path) -> None:
+    # Put together here, so that no scanner takes this file for a leak.
+    key = "AK" + "IA" + "ABCDEFGHIJKLMN23"
+    leaking = evolve(rows[0], prompt=f"use {key}", chosen=f"k = '{key}'", rejected=f"key = '{key}'")
+    for line_format in ("trl", "openai"):
+        output = tmp_path / f"{line_format}.jsonl"
+        assert export([leaking], output, line_format) == Exported(written=1, skipped=0, redacted=3)
+        assert key not in output.read_text()
+        assert output.read_text().count("<SECRET:aws-access-key>") == 3
 
 
 def test_a_failing_export_leaves_the_old_file_and_no_other(rows: list[Row], tmp_path: Path) -> None:

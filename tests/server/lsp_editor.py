@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sqlite3
 import sys
 from contextlib import asynccontextmanager
@@ -65,16 +66,18 @@ class Editor:
         self.events = asyncio.Queue()
         self.proposals = asyncio.Queue()
         self.progress = asyncio.Queue()
-        feature = client.feature
-        feature("precisionShaking/sessionEvent")(lambda params: self.events.put_nowait(params))
-        feature("precisionShaking/proposal")(lambda params: self.proposals.put_nowait(params))
-        feature("precisionShaking/apiKey")(self._api_key)
-        feature(types.WORKSPACE_APPLY_EDIT)(self._apply_edit)
-        feature(types.WINDOW_SHOW_MESSAGE)(lambda params: self.shown.put_nowait(params.message))
-        feature(types.WINDOW_SHOW_MESSAGE_REQUEST)(self._choose)
-        feature(types.WINDOW_SHOW_DOCUMENT)(self._show_document)
-        client.protocol.fm.features.pop(types.PROGRESS, None)
-        feature(types.PROGRESS)(lambda params: self.progress.put_nowait(params))
+        client.protocol.fm.features.update(
+            {
+                "precisionShaking/sessionEvent": self.events.put_nowait,
+                "precisionShaking/proposal": self.proposals.put_nowait,
+                "precisionShaking/apiKey": self._api_key,
+                types.WORKSPACE_APPLY_EDIT: self._apply_edit,
+                types.WINDOW_SHOW_MESSAGE: lambda params: self.shown.put_nowait(params.message),
+                types.WINDOW_SHOW_MESSAGE_REQUEST: self._choose,
+                types.WINDOW_SHOW_DOCUMENT: self._show_document,
+                types.PROGRESS: self.progress.put_nowait,
+            }
+        )
 
     async def ask(self, method, params=None):
         """Send one of our requests, its name without the prefix; the result as JSON."""
@@ -120,6 +123,18 @@ class Editor:
             while (event := (await self.events.get())["event"])["kind"] != kind:
                 assert event["kind"] not in ("session_failed", "session_finished"), event
         return event
+
+    async def next_event_of_the_end(self):
+        """Skip events until the session has ended."""
+        async with asyncio.timeout(PATIENCE):
+            while (event := (await self.events.get())["event"])["kind"] != "session_finished":
+                assert event["kind"] != "session_failed", event
+        return event
+
+    async def accept_next(self, session):
+        """Accept the next proposal; the answer's answer."""
+        attempt = (await self.next_proposal())["attempt"]
+        return await self.ask("answer", {"session": session, "attempt": attempt, "verdict": "accepted"})
 
     async def next_message(self):
         return await asyncio.wait_for(self.shown.get(), PATIENCE)
@@ -169,10 +184,8 @@ def edited(text, where, new):
 
 
 def _offset(text, position):
-    lines = text.replace("\r\n", "\n\n").replace("\r", "\n").split("\n")
-    if "\r\n" in text:
-        raise NotImplementedError("tests with CRLF replace whole documents")
-    before = sum(len(line.encode("utf-16-le")) + 2 for line in lines[: position.line])
+    lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text)
+    before = sum(len(line.encode("utf-16-le")) for line in lines[: position.line])
     return before + 2 * position.character
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 from lsprotocol import types
 from pygls.capabilities import get_capability
+from pygls.exceptions import JsonRpcException
 
 from precision_shaking.lsp.documents import normalise, plan_edits
 from precision_shaking.lsp.merge import merge
@@ -122,7 +123,10 @@ async def _apply(
         return "This editor does not let a language server edit documents."
     edit = types.ApplyWorkspaceEditParams(_workspace_edit(server, uri, version, edits), label)
     with server.watch.expect(uri, expected) as arrived:
-        result = await server.workspace_apply_edit_async(edit)
+        try:
+            result = await server.workspace_apply_edit_async(edit)
+        except JsonRpcException as error:
+            return f"The editor could not apply the edit: {error.message}."
         if not result.applied:
             reason = f": {result.failure_reason}" if result.failure_reason else ""
             return f"The editor refused the edit{reason}."

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from enum import EnumType
+from typing import Any, TypeVar, get_args
 
 import attrs
 from cattrs import Converter, transform_error
 from cattrs.errors import BaseValidationError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.v import format_exception
 
 Message = TypeVar("Message")
 
@@ -87,5 +89,18 @@ def from_wire(data: Any, wanted: type[Message]) -> Message:
     try:
         return _CONVERTER.structure(data, wanted)
     except BaseValidationError as error:
-        # The paths in it are Python's names; the client knows the wire's.
-        raise WireFormatError("; ".join(camel_case(line) for line in transform_error(error))) from error
+        lines = transform_error(error, format_exception=_describe)
+        raise WireFormatError("; ".join(_with_wire_names(line) for line in lines)) from error
+
+
+def _describe(error: BaseException, wanted: Any) -> str:
+    for kind in (wanted, *get_args(wanted)):
+        if isinstance(kind, EnumType):
+            return f"expected one of {', '.join(str(member) for member in kind)}"
+    return format_exception(error, wanted)
+
+
+def _with_wire_names(line: str) -> str:
+    """An error's path is made of Python's names; the client knows the wire's."""
+    what, at, path = line.rpartition(" @ ")
+    return what + at + camel_case(path)

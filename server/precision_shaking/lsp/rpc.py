@@ -39,14 +39,15 @@ class RefusedError(Exception):
     """What the client asks for cannot be done now; the message is one sentence for the user."""
 
 
+# No default for `jsonrpc`: the library's converter leaves defaults out.
 @frozen
 class RawRequest:
     """A request whose parameters stay JSON."""
 
     id: Any
     method: str
+    jsonrpc: str
     params: Any = None
-    jsonrpc: str = "2.0"
 
 
 @frozen
@@ -54,8 +55,8 @@ class RawNotification:
     """A notification whose parameters stay JSON."""
 
     method: str
+    jsonrpc: str
     params: Any = None
-    jsonrpc: str = "2.0"
 
 
 @frozen
@@ -63,8 +64,8 @@ class RawResponse:
     """A response whose result stays JSON."""
 
     id: Any
+    jsonrpc: str
     result: Any = None
-    jsonrpc: str = "2.0"
 
 
 class _Ignored:

@@ -1,0 +1,21 @@
+import json
+import subprocess
+import sys
+
+HEAVY = {"dspy", "litellm", "torch", "transformers", "peft", "llama_cpp", "sqlite_utils", "numpy", "openai"}
+
+
+def _modules_after(statement):
+    code = f"import json, sys\n{statement}\njson.dump(sorted({{name.partition('.')[0] for name in sys.modules}}), sys.stdout)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
+    return set(json.loads(done.stdout))
+
+
+def test_the_server_starts_without_a_heavy_library():
+    loaded = _modules_after("from precision_shaking.lsp.server import build_server\nbuild_server()")
+    assert "pygls" in loaded
+    assert not HEAVY & loaded
+
+
+def test_the_command_starts_with_the_standard_library():
+    assert not {"pygls", "lsprotocol", *HEAVY} & _modules_after("import precision_shaking.cli")

@@ -1,6 +1,6 @@
 /** Starts the server process through vscode-languageclient; the only file that knows that library. */
 
-import * as vscode from "vscode";
+import type * as vscode from "vscode";
 import { WorkDoneProgress } from "vscode-languageclient";
 import { LanguageClient, RevealOutputChannelOn, State } from "vscode-languageclient/node";
 
@@ -8,14 +8,14 @@ import type { Interpreter } from "./python";
 import type { Connection } from "./server";
 import { serverSettings } from "./settings";
 
-/** What the server may see of the workspace. The diff's own documents are not among it. */
-export const DOCUMENTS = [
-  { scheme: "file", language: "python" },
-  { scheme: "untitled", language: "python" },
-];
+export interface ClientOptions {
+  /** Which documents the server is told of. */
+  readonly documentSelector: { scheme: string; language: string }[];
+  readonly log: vscode.LogOutputChannel;
+}
 
 /** Start `<interpreter> -m precision_shaking serve` in `cwd` and shake hands with it. */
-export async function launch(interpreter: Interpreter, cwd: string, log: vscode.LogOutputChannel): Promise<Connection> {
+export async function launch(interpreter: Interpreter, cwd: string, options: ClientOptions): Promise<Connection> {
   const client = new LanguageClient(
     "precisionShaking",
     "Precision Shaking",
@@ -25,9 +25,9 @@ export async function launch(interpreter: Interpreter, cwd: string, log: vscode.
       options: { cwd },
     },
     {
-      documentSelector: DOCUMENTS,
-      outputChannel: log,
-      traceOutputChannel: log,
+      documentSelector: options.documentSelector,
+      outputChannel: options.log,
+      traceOutputChannel: options.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       // The server's code actions then name the extension's commands, which can ask for words.
       initializationOptions: { ...serverSettings(), clientCommands: true },

@@ -49,7 +49,7 @@ function take(uid: string, uri: string, event: SessionEvent, audience: Audience)
   transcript.add(event);
   const session = book.get(uid);
   if (event.kind === "help_needed" && session) {
-    void guarded(() => sessions.help(session, event.text));
+    void guarded(() => sessions.help(session));
   } else if (event.kind === "step_accepted") {
     void review.close(uid);
   } else if (event.kind === "session_failed") {

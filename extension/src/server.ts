@@ -101,11 +101,16 @@ export class Server {
     await connection?.sendNotification(method, params);
   }
 
-  async dispose(): Promise<void> {
-    this.disposed = true;
+  /** Stop the server; the next request starts it again. */
+  async halt(): Promise<void> {
     const connection = this.connection;
     this.connection = undefined;
     await stop(connection);
+  }
+
+  dispose(): Promise<void> {
+    this.disposed = true;
+    return this.halt();
   }
 
   private async relaunch(): Promise<void> {

@@ -76,7 +76,10 @@ export class SessionBook implements vscode.Disposable {
   }
 
   private put(session: Session): void {
-    this.sessions.set(session.uid, session);
-    this.changes.fire(session);
+    // Most events are pieces of text; they change nothing that is shown here.
+    if (this.sessions.get(session.uid) !== session) {
+      this.sessions.set(session.uid, session);
+      this.changes.fire(session);
+    }
   }
 }

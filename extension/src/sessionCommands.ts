@@ -41,9 +41,7 @@ export class SessionCommands {
     }
     const words = request?.trim() ?? (await askRequest(fileName(uri)));
     if (words) {
-      const { session } = await this.server.request(startSession, { uri, request: words });
-      this.book.open(session, uri, words);
-      await vscode.commands.executeCommand("precisionShaking.plan.focus", { preserveFocus: true });
+      await this.begin(uri, words);
     }
   }
 
@@ -79,7 +77,7 @@ export class SessionCommands {
     const asking = this.book.all().filter(({ phase }) => phase === "waiting" || phase === "stuck");
     const session = await this.pick(target, asking);
     if (session?.phase === "stuck") {
-      await this.help(session, `No teacher could do this step: ${session.steps[session.step]?.text ?? ""}`);
+      await this.help(session);
     } else if (session?.proposal) {
       await this.review.show(session.proposal);
     }
@@ -95,9 +93,9 @@ export class SessionCommands {
   }
 
   /** Ask how to go on after the last teacher failed. */
-  async help(session: Session, what: string): Promise<void> {
-    const choice = await askHelp(what, ["retry", "skip", "stop"]);
-    if (choice !== undefined && this.book.get(session.uid)?.phase === "stuck") {
+  async help(session: Session): Promise<void> {
+    const choice = session.help && (await askHelp(session.help.text, session.help.choices));
+    if (choice !== undefined && this.book.get(session.uid)?.help === session.help) {
       await this.server.request(help, { session: session.uid, choice, script: null });
     }
   }
@@ -146,6 +144,25 @@ export class SessionCommands {
     }
     if (result.applied) {
       await this.review.closeAttempt(proposal);
+    }
+  }
+
+  private async begin(uri: string, request: string): Promise<void> {
+    const location = vscode.ProgressLocation.Notification;
+    const options = { location, title: fileName(uri), cancellable: true };
+    const session = await vscode.window.withProgress(options, async (progress, token) => {
+      progress.report({ message: "starting…" });
+      const begun = await this.server.request(startSession, { uri, request }, token).catch((error: unknown) => {
+        if (token.isCancellationRequested) {
+          return undefined;
+        }
+        throw error;
+      });
+      return begun?.session;
+    });
+    if (session !== undefined) {
+      this.book.open(session, uri, request);
+      await vscode.commands.executeCommand("precisionShaking.plan.focus", { preserveFocus: true });
     }
   }
 

@@ -1,6 +1,6 @@
 /** What the editor knows of the running sessions: a pure reduction of events. Nothing here touches the editor. */
 
-import type { SessionEvent } from "./events";
+import type { EventOf, SessionEvent } from "./events";
 import type { Proposal } from "./protocol";
 
 /** What became of an attempt. */
@@ -38,6 +38,8 @@ export interface Session {
   readonly doing: string;
   readonly teacher: string;
   readonly proposal?: Proposal;
+  /** What the user was asked when the last teacher had failed. */
+  readonly help?: EventOf<"help_needed">;
   readonly rows: number;
   readonly status: string;
 }
@@ -65,7 +67,10 @@ const DOING: Readonly<Record<string, string>> = {
   analyzer: "analyzer is reading your words",
 };
 
-/** The session after an event. */
+/** What a verdict makes of its attempt; one that could not be read changes nothing. */
+const FATES: Readonly<Record<string, Fate>> = { accepted: "accepted", redo: "redo", further_edit: "further_edit" };
+
+/** The session after an event; the same object where nothing changed. */
 export function apply(session: Session, event: SessionEvent): Session {
   switch (event.kind) {
     case "session_started":
@@ -97,15 +102,15 @@ export function apply(session: Session, event: SessionEvent): Session {
         output: event.output || event.detail,
       });
     case "feedback_read":
-      return withFate({ ...session, phase: "thinking", doing: "taking your answer" }, event.attempt, event.verdict as Fate);
+      return withFate(answered(session), event.attempt, FATES[event.verdict]);
     case "row_written":
       return { ...session, rows: event.rows };
     case "step_accepted":
-      return { ...without(session), steps: mark(session.steps, event.step, "accepted") };
+      return without(acceptedStep(session, event.step));
     case "teacher_switched":
       return { ...session, teacher: event.teacher };
     case "help_needed":
-      return { ...without(session), phase: "stuck", doing: "no teacher could do this step" };
+      return { ...without(session), phase: "stuck", doing: "no teacher could do this step", help: event };
     case "session_finished":
       return { ...end(session), status: event.status, rows: event.rows };
     case "session_failed":
@@ -141,12 +146,12 @@ export function isRunning(session: Session): boolean {
 }
 
 function end(session: Session): Session {
-  const ended = session.proposal ? withFate(session, session.proposal.attempt, "dropped") : session;
+  const ended = session.phase === "waiting" ? withFate(session, session.proposal?.attempt, "dropped") : session;
   return { ...without(ended), phase: "over", doing: "" };
 }
 
 function without(session: Session): Session {
-  return { ...session, proposal: undefined };
+  return { ...session, proposal: undefined, help: undefined };
 }
 
 function openStep(steps: readonly Step[], current: number): readonly Step[] {
@@ -159,8 +164,9 @@ function openStep(steps: readonly Step[], current: number): readonly Step[] {
   });
 }
 
-function mark(steps: readonly Step[], at: number, state: Step["state"]): readonly Step[] {
-  return steps.map((step, index) => (index === at ? { ...step, state } : step));
+function acceptedStep(session: Session, at: number): Session {
+  const told = withFate(session, session.proposal?.attempt, "accepted");
+  return { ...told, steps: told.steps.map((step, index) => (index === at ? { ...step, state: "accepted" } : step)) };
 }
 
 function withAttempt(session: Session, at: number, attempt: Attempt): Session {
@@ -174,7 +180,10 @@ function withAttempt(session: Session, at: number, attempt: Attempt): Session {
   return { ...session, steps };
 }
 
-function withFate(session: Session, uid: string, fate: Fate): Session {
+function withFate(session: Session, uid: string | undefined, fate: Fate | undefined): Session {
+  if (uid === undefined || fate === undefined) {
+    return session;
+  }
   const steps = session.steps.map((step) => ({
     ...step,
     attempts: step.attempts.map((attempt) => (attempt.uid === uid ? { ...attempt, fate } : attempt)),

@@ -7,7 +7,7 @@ import { EXTRAS, installVisibly } from "./install";
 import { keyOwner, Keys, needsKey } from "./keys";
 import { datasetStats } from "./protocol";
 import type { Server } from "./server";
-import { SECTION, serverSettings } from "./settings";
+import { interpreterSetting, SECTION, serverSettings } from "./settings";
 import { train } from "./training";
 
 export class SetupCommands {
@@ -34,7 +34,9 @@ export class SetupCommands {
     }
     this.log.show(true);
     const plan = { extension: this.context.extensionPath, storage: this.context.globalStorageUri.fsPath, extras: chosen.extras };
-    if (await installVisibly(plan, this.log)) {
+    // Its files may be the ones that are replaced.
+    await this.server.halt();
+    if ((await installVisibly(plan, this.log)) && (await useInstalled())) {
       await this.server.restart();
       void vscode.window.showInformationMessage("Precision Shaking is ready: open a script and say what should change.");
     }
@@ -95,6 +97,21 @@ export class SetupCommands {
   async refreshDataset(): Promise<void> {
     this.dataset.show(await this.server.request(datasetStats, {}));
   }
+}
+
+/** A setting wins over the installed environment, so ask whether it shall go. */
+async function useInstalled(): Promise<boolean> {
+  if (interpreterSetting().length === 0) {
+    return true;
+  }
+  const use = "Use the Installed One";
+  const question = "The package is installed, but your settings name another Python.";
+  if ((await vscode.window.showInformationMessage(question, use)) !== use) {
+    return false;
+  }
+  const settings = vscode.workspace.getConfiguration(SECTION);
+  await settings.update("interpreter", undefined, vscode.ConfigurationTarget.Global);
+  return true;
 }
 
 async function pickOwner(known: readonly string[]): Promise<string | undefined> {

@@ -23,7 +23,9 @@ export class StatusItem implements vscode.Disposable {
   }
 
   private refresh(): void {
-    const session = this.book.all().findLast(isRunning);
+    const running = this.book.all().filter(isRunning);
+    // One that asks something is more urgent than one that works.
+    const session = running.findLast(({ phase }) => phase !== "thinking") ?? running.at(-1);
     if (!session) {
       this.item.hide();
       return;

@@ -1,0 +1,116 @@
+/** The state of a small editor that the tests look at and act on. */
+
+import { EventEmitter, TabInputTextDiff, type Uri } from "./fakeTypes";
+
+export interface FakeDocument {
+  readonly uri: Uri;
+  readonly languageId: string;
+  isDirty: boolean;
+  text: string;
+  getText(): string;
+  save(): Promise<boolean>;
+}
+
+export interface FakeTab {
+  readonly label: string;
+  readonly input: TabInputTextDiff;
+}
+
+export interface FakeProgress {
+  readonly title: string;
+  readonly reports: { message?: string; increment?: number }[];
+  open: boolean;
+  cancel(): void;
+}
+
+interface Files {
+  readFile(uri: Uri): Uint8Array;
+  writeFile(uri: Uri, content: Uint8Array): void;
+}
+
+export class FakeEditor {
+  trusted = true;
+  settings: Record<string, unknown> = {};
+  documents: FakeDocument[] = [];
+  active: FakeDocument | undefined;
+  tabs: FakeTab[] = [];
+  /** What the user answers, one per question; a function sees the question first. */
+  answers: unknown[] = [];
+  /** Every sentence and question that was shown. */
+  readonly shown: string[] = [];
+  readonly progresses: FakeProgress[] = [];
+  readonly context = new Map<string, unknown>();
+  readonly output: string[] = [];
+  readonly executed: string[] = [];
+  readonly commands = new Map<string, (...args: unknown[]) => unknown>();
+  readonly providers = new Map<string, unknown>();
+  readonly files = new Map<string, Files>();
+  readonly secrets = new Map<string, string>();
+  readonly statusItem = { text: "", visible: false };
+  python: string | undefined;
+  readonly opened = new EventEmitter<FakeDocument>();
+  readonly configured = new EventEmitter<{ affectsConfiguration: (section: string) => boolean }>();
+  readonly granted = new EventEmitter<undefined>();
+
+  /** Open a document, and bring it to the front. */
+  open(uri: Uri, text: string, languageId = "python"): FakeDocument {
+    const found = this.documents.find((document) => document.uri.toString() === uri.toString());
+    const document = found ?? this.newDocument(uri, text, languageId);
+    this.active = document;
+    return document;
+  }
+
+  /** Type over a document's whole text. */
+  type(document: FakeDocument, text: string): void {
+    document.text = text;
+    document.isDirty = true;
+  }
+
+  /** What `vscode.diff` does. */
+  diff(original: Uri, modified: Uri, label: string): void {
+    const text = new TextDecoder().decode(this.files.get(modified.scheme)?.readFile(modified) ?? new Uint8Array());
+    this.open(modified, text);
+    if (!this.tabs.some((tab) => tab.input.modified.toString() === modified.toString())) {
+      this.tabs.push({ label, input: new TabInputTextDiff(original, modified) });
+    }
+  }
+
+  close(tabs: readonly FakeTab[]): void {
+    this.tabs = this.tabs.filter((tab) => !tabs.includes(tab));
+    const gone = tabs.map((tab) => tab.input.modified.toString());
+    this.documents = this.documents.filter((document) => !gone.includes(document.uri.toString()));
+  }
+
+  ask(question: string): unknown {
+    this.shown.push(question);
+    const answer = this.answers.shift();
+    return typeof answer === "function" ? (answer as (question: string) => unknown)(question) : answer;
+  }
+
+  change(settings: Record<string, unknown>): void {
+    const changed = Object.keys(settings);
+    this.settings = { ...this.settings, ...settings };
+    this.configured.fire({
+      affectsConfiguration: (section) =>
+        changed.some((name) => `precisionShaking.${name}` === section || section === "precisionShaking"),
+    });
+  }
+
+  private newDocument(uri: Uri, text: string, languageId: string): FakeDocument {
+    const document: FakeDocument = {
+      uri,
+      languageId,
+      text,
+      isDirty: false,
+      getText: () => document.text,
+      save: () => {
+        this.files.get(uri.scheme)?.writeFile(uri, new TextEncoder().encode(document.text));
+        document.isDirty = false;
+        return Promise.resolve(true);
+      },
+    };
+    this.documents.push(document);
+    this.opened.fire(document);
+    return document;
+  }
+}

@@ -1,0 +1,184 @@
+/** What the user does around the sessions. */
+
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe, test } from "node:test";
+
+import { keyOwner } from "../src/keys";
+import { Increments } from "../src/training";
+import { FakeServer, URI } from "./fakeServer";
+import { Uri } from "./fakeTypes";
+import { newStage, settled, type Stage } from "./stage";
+
+let stage: Stage;
+
+beforeEach(() => {
+  stage = newStage((editor) => {
+    editor.settings = { teachers: ["embedded/smollm2", "openai/gpt-4o"] };
+  });
+});
+
+afterEach(async () => {
+  stage.close();
+  await settled();
+});
+
+describe("API keys", () => {
+  test("a key belongs to a provider, or to the address it was given for", () => {
+    assert.equal(keyOwner("openai/gpt-4o"), "openai");
+    assert.equal(keyOwner("openai/mine@http://127.0.0.1:8000/v1/"), "openai@http://127.0.0.1:8000/v1");
+    assert.equal(keyOwner("openai"), "openai");
+  });
+
+  test("a stored key is answered to the server, for its own address only, and is nowhere in the settings", async () => {
+    stage.editor.answers = ["openai", " secret "];
+    await stage.run("setApiKey");
+    await stage.run("showDataset");
+    assert.deepEqual(await stage.server.ask("apiKey", { teacher: "openai/gpt-4o" }), { key: "secret" });
+    assert.deepEqual(await stage.server.ask("apiKey", { teacher: "openai/gpt-4o@http://elsewhere/v1" }), { key: null });
+    assert.doesNotMatch(JSON.stringify([stage.editor.settings, stage.editor.output]), /secret/);
+  });
+
+  test("an empty key removes the stored one", async () => {
+    stage.editor.secrets.set("precisionShaking.apiKey.openai", "old");
+    stage.editor.answers = ["openai", ""];
+    await stage.run("setApiKey");
+    assert.equal(stage.editor.secrets.size, 0);
+  });
+
+  test("a storage that forgets is not believed", async () => {
+    stage.editor.secrets.set = () => stage.editor.secrets;
+    stage.editor.answers = ["openai", "secret"];
+    await stage.run("setApiKey");
+    assert.match(stage.editor.shown.join(), /did not keep the key/);
+  });
+});
+
+describe("training", () => {
+  test("shows what the trainer says, and what came of it", async () => {
+    stage.server.answers.startTraining = async () => {
+      stage.server.progress("step 1 of 4", 25);
+      stage.server.progress("step 3 of 4", 75);
+      await settled();
+      return { status: "finished", output: "/students/one", metrics: { pair_accuracy: 0.83333 } };
+    };
+    await stage.run("train");
+    assert.deepEqual(stage.editor.progresses.at(-1)?.reports, [
+      { message: "step 1 of 4", increment: 25 },
+      { message: "step 3 of 4", increment: 50 },
+    ]);
+    assert.deepEqual(stage.editor.shown, ["The small model is trained: /students/one, pair accuracy 0.833."]);
+  });
+
+  test("its cancel button cancels the request", async () => {
+    stage.server.answers.startTraining = (_: unknown, token: { onCancellationRequested(listener: () => void): void }) =>
+      new Promise((resolve) => {
+        token.onCancellationRequested(() => {
+          resolve({ status: "cancelled", output: "/students/one", metrics: {} });
+        });
+      });
+    const training = stage.run("train");
+    await settled();
+    stage.editor.progresses.at(-1)?.cancel();
+    await training;
+    assert.deepEqual(stage.editor.shown, ["The training was cancelled: /students/one."]);
+  });
+
+  test("percent of the whole become steps, and never run backwards", () => {
+    const increments = new Increments();
+    assert.deepEqual([10, 30, 20, undefined, 100].map((at) => increments.to(at)), [10, 20, 0, undefined, 70]);
+  });
+});
+
+describe("the server", () => {
+  test("starts with the first script, and not with another document", async () => {
+    stage.close();
+    stage = newStage();
+    stage.editor.documents.length = 0;
+    await settled();
+    assert.equal(stage.server.starts, 1, "the stage opens a script");
+    const other = newStage((editor) => {
+      editor.trusted = false;
+    });
+    await settled();
+    assert.equal(other.server.starts, 0, "not in a folder that is not trusted");
+    other.editor.trusted = true;
+    other.editor.granted.fire(undefined);
+    await settled();
+    assert.equal(other.server.starts, 1);
+    other.close();
+  });
+
+  test("is told of changed settings, and restarted for another interpreter", async () => {
+    await settled();
+    stage.editor.change({ maxAttempts: 5 });
+    await settled();
+    assert.deepEqual(stage.server.told, [
+      {
+        method: "workspace/didChangeConfiguration",
+        params: {
+          settings: {
+            precisionShaking: {
+              teachers: ["embedded/smollm2", "openai/gpt-4o"],
+              maxAttempts: 5,
+              database: "",
+              student: "embedded/smollm2",
+              trainingSteps: 200,
+              execute: true,
+            },
+          },
+        },
+      },
+    ]);
+    stage.editor.change({ interpreter: ["/usr/bin/python3"] });
+    await settled();
+    assert.deepEqual([stage.server.starts, stage.server.stops], [2, 1]);
+  });
+
+  test("a start that failed is told once, and tried again only when something is wanted", async () => {
+    stage.close();
+    const broken = new FakeServer();
+    stage = newStage();
+    Object.assign(stage.server, {
+      launch: () => Promise.reject(new Error("There is no Python.")),
+    });
+    stage.close();
+    assert.equal(broken.starts, 0);
+  });
+});
+
+describe("choosing the interpreter", () => {
+  test("a file becomes the setting", async () => {
+    stage.editor.answers = [[Uri.file("/opt/python/bin/python3")]];
+    await stage.run("chooseInterpreter");
+    assert.deepEqual(stage.editor.settings["interpreter"], ["/opt/python/bin/python3"]);
+  });
+});
+
+test("the dataset's numbers become lines", async () => {
+  await stage.run("showDataset");
+  const view = stage.editor.providers.get("precisionShaking.dataset") as { getChildren(): { label: string }[] };
+  const labels = view.getChildren().map(({ label }) => label);
+  assert.deepEqual(labels, [
+    "2 rows",
+    "1 open row",
+    "2 with soft labels",
+    "1 with a rejected answer",
+    "further edit",
+    "embedded/smollm2",
+    "1 session",
+    "246 kB",
+  ]);
+});
+
+test("every command can be run without anything around it", async () => {
+  const bare = newStage((editor) => {
+    editor.settings = { teachers: [] };
+  });
+  bare.editor.active = undefined;
+  for (const name of bare.editor.commands.keys()) {
+    await bare.editor.commands.get(name)?.();
+  }
+  assert.ok(bare.editor.commands.size > 0);
+  assert.equal(bare.server.last("startSession"), undefined, URI);
+  bare.close();
+});

@@ -1,0 +1,236 @@
+"""Rows of the dataset as token batches.
+
+Rows that share prompt and chosen response become one group, so that both are computed once for all their
+rejected responses. A batch is flat and ragged: nothing is padded, and only response tokens meet the
+vocabulary head.
+
+    prompt | chosen | rejected 1 | rejected 2        prompt | chosen        ← input_ids, group after group
+      -1       0          1            2                -1       0          ← branch_ids
+    0 … P-1  P …        P …          P …             0 … P-1   P …          ← position_ids
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypedDict, cast
+
+import torch
+from attrs import define, field, frozen
+from torch import Tensor
+
+from dorpo import softlabels
+from dorpo.align import Alignment, Kind, Target, align, hard
+from dorpo.rendering import to_messages
+from dorpo.store import Row
+from dorpo.tokens import StudentTokens
+
+
+@frozen
+class Group:
+    """A prompt with its chosen and rejected responses, in the student's tokens.
+
+    Attributes:
+        prompt: Token ids, never empty: the first response token is predicted from the last of them.
+        chosen: Token ids, ending with the end of the turn.
+        labels: One label per chosen token.
+        rejected: Token ids of every different rejected response.
+        cycle: The cycle the chosen response came from.
+        rows: Uids of the dataset rows behind the group.
+        session: Where they came from; a session must not be split between training and evaluation.
+    """
+
+    prompt: tuple[int, ...]
+    chosen: tuple[int, ...]
+    labels: Alignment
+    rejected: tuple[tuple[int, ...], ...]
+    cycle: int = 1
+    rows: tuple[str, ...] = field(default=(), repr=False)
+    session: str = ""
+
+    @property
+    def weight(self) -> int:
+        """How many pairs of a chosen and a rejected response it stands for, or 1 for a chosen one alone."""
+        return max(len(self.rejected), 1)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens, with the prompt counted once."""
+        return len(self.prompt) + len(self.chosen) + sum(map(len, self.rejected))
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text the student reads at once."""
+        return len(self.prompt) + max(len(self.chosen), *map(len, self.rejected), 0)
+
+
+class Batch(TypedDict):
+    """Flat tensors; a plain dict at runtime, as the Trainer wants it.
+
+    G groups, S responses, L tokens, N response tokens, K alternatives, M chunks.
+    """
+
+    group_weight: Tensor  # float [G]; first, because the Trainer takes the batch size from the first tensor
+    group_cycle: Tensor  # long [G]
+    input_ids: Tensor  # long [L]
+    position_ids: Tensor  # long [L], every response continues where its prompt ends
+    branch_ids: Tensor  # long [L], -1 prompt, 0 chosen, 1… rejected
+    group_ids: Tensor  # long [L]
+    source: Tensor  # long [N], index into L of the token that predicts
+    target: Tensor  # long [N], the token that is predicted
+    seq_ids: Tensor  # long [N], index into S
+    seq_group: Tensor  # long [S], index into G
+    seq_is_chosen: Tensor  # bool [S]
+    token_kind: Tensor  # long [N], `dorpo.align.Kind`
+    topk_ids: Tensor  # long [N, K]
+    topk_logps: Tensor  # float [N, K]
+    topk_mask: Tensor  # bool [N, K], valid entries first
+    chunk_ids: Tensor  # long [N], index into M or -1
+    chunk_logps: Tensor  # float [M], the teacher's
+    chunk_seq: Tensor  # long [M], index into S
+
+
+def encode_rows(rows: Iterable[Row], tokens: StudentTokens, *, top_k: int = 20) -> list[Group]:
+    """Group rows by prompt and chosen response, in order of first appearance, and tokenize them.
+
+    A rejected response that equals the chosen one, or one already there, teaches nothing and is left out.
+    """
+    together: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        together.setdefault((row.prompt, row.chosen), []).append(row)
+    return [_encode_group(members, tokens, top_k) for members in together.values()]
+
+
+def collate(groups: Sequence[Group]) -> Batch:
+    """Lay groups out flat.
+
+    Raises:
+        ValueError: There is no group.
+    """
+    if not groups:
+        raise ValueError("A batch needs at least one group.")
+    layout = _Layout()
+    for group in groups:
+        layout.add(group)
+    return layout.finish()
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch where the model is."""
+    return cast(Batch, {name: cast(Tensor, tensor).to(device) for name, tensor in batch.items()})
+
+
+def _encode_group(rows: Sequence[Row], tokens: StudentTokens, top_k: int) -> Group:
+    first = rows[0]
+    chosen = tokens.response(first.chosen)
+    scored = next((row.chosen_soft_labels for row in rows if row.chosen_soft_labels), None)
+    pieces = tokens.spell(chosen, first.chosen) if scored else None
+    labels = hard(chosen)
+    if scored and pieces is not None:
+        labels = align(chosen, pieces, softlabels.decode(scored), tokens.vocabulary, top_k=top_k)
+    others = dict.fromkeys(row.rejected for row in rows if row.rejected and row.rejected != row.chosen)
+    return Group(
+        prompt=tuple(tokens.prompt(to_messages(first.prompt))),
+        chosen=tuple(chosen),
+        labels=labels,
+        rejected=tuple(tuple(tokens.response(text)) for text in others),
+        cycle=first.cycle,
+        rows=tuple(row.uid for row in rows),
+        session=first.session,
+    )
+
+
+@define
+class _Layout:
+    """The flat lists while groups are added; see `Batch` for their meaning."""
+
+    input_ids: list[int] = field(factory=list)
+    position_ids: list[int] = field(factory=list)
+    branch_ids: list[int] = field(factory=list)
+    group_ids: list[int] = field(factory=list)
+    source: list[int] = field(factory=list)
+    target: list[int] = field(factory=list)
+    seq_ids: list[int] = field(factory=list)
+    seq_group: list[int] = field(factory=list)
+    token_kind: list[int] = field(factory=list)
+    targets: list[Target | None] = field(factory=list)
+    chunk_ids: list[int] = field(factory=list)
+    chunk_logps: list[float] = field(factory=list)
+    chunk_seq: list[int] = field(factory=list)
+    weights: list[float] = field(factory=list)
+    cycles: list[int] = field(factory=list)
+    chosen: list[bool] = field(factory=list)
+
+    def add(self, group: Group) -> None:
+        self._extend(group.prompt, range(len(group.prompt)), branch=-1)
+        predictor = len(self.input_ids) - 1
+        self._respond(group.chosen, group, 0, predictor)
+        self._label(group.labels)
+        for branch, response in enumerate(group.rejected, 1):
+            self._respond(response, group, branch, predictor)
+            self.token_kind += [Kind.NONE] * len(response)
+            self.targets += [None] * len(response)
+            self.chunk_ids += [-1] * len(response)
+        self.weights.append(float(group.weight))
+        self.cycles.append(group.cycle)
+
+    def _extend(self, ids: Sequence[int], positions: Iterable[int], branch: int) -> None:
+        self.input_ids += ids
+        self.position_ids += positions
+        self.branch_ids += [branch] * len(ids)
+        self.group_ids += [len(self.weights)] * len(ids)
+
+    def _respond(self, ids: Sequence[int], group: Group, branch: int, predictor: int) -> None:
+        start = len(self.input_ids)
+        begin = len(group.prompt)
+        self._extend(ids, range(begin, begin + len(ids)), branch)
+        self.source += [predictor, *range(start, start + len(ids) - 1)]
+        self.target += ids
+        self.seq_ids += [len(self.seq_group)] * len(ids)
+        self.seq_group.append(len(self.weights))
+        self.chosen.append(branch == 0)
+
+    def _label(self, labels: Alignment) -> None:
+        chunk_ids = [-1] * len(labels.kinds)
+        for chunk in labels.chunks:
+            chunk_ids[chunk.start : chunk.stop] = [len(self.chunk_logps)] * (chunk.stop - chunk.start)
+            self.chunk_logps.append(chunk.logprob)
+            self.chunk_seq.append(len(self.seq_group) - 1)
+        self.chunk_ids += chunk_ids
+        self.token_kind += labels.kinds
+        self.targets += labels.targets
+
+    def finish(self) -> Batch:
+        width = max(1, *(len(target.ids) for target in self.targets if target))
+        ids = torch.zeros(len(self.targets), width, dtype=torch.long)
+        logps = torch.zeros(len(self.targets), width)
+        mask = torch.zeros(len(self.targets), width, dtype=torch.bool)
+        for place, target in enumerate(self.targets):
+            if target:
+                count = len(target.ids)
+                ids[place, :count] = torch.tensor(target.ids)
+                logps[place, :count] = torch.tensor(target.logprobs)
+                mask[place, :count] = True
+        return Batch(
+            group_weight=torch.tensor(self.weights),
+            group_cycle=_long(self.cycles),
+            input_ids=_long(self.input_ids),
+            position_ids=_long(self.position_ids),
+            branch_ids=_long(self.branch_ids),
+            group_ids=_long(self.group_ids),
+            source=_long(self.source),
+            target=_long(self.target),
+            seq_ids=_long(self.seq_ids),
+            seq_group=_long(self.seq_group),
+            seq_is_chosen=torch.tensor(self.chosen, dtype=torch.bool),
+            token_kind=_long(self.token_kind),
+            topk_ids=ids,
+            topk_logps=logps,
+            topk_mask=mask,
+            chunk_ids=_long(self.chunk_ids),
+            chunk_logps=torch.tensor(self.chunk_logps, dtype=torch.float32),
+            chunk_seq=_long(self.chunk_seq),
+        )
+
+
+def _long(numbers: Sequence[int]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.long)

@@ -5,6 +5,7 @@ The switch between the two, and the one that turns execution off, belong to the 
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import AbstractContextManager
 from enum import StrEnum
@@ -12,15 +13,17 @@ from pathlib import PurePath
 
 from attrs import frozen
 
+from precision_shaking.sape.sandbox.bubblewrap import bubblewrap_launch
 from precision_shaking.sape.sandbox.diagnosis import diagnose
+from precision_shaking.sape.sandbox.failure import last_failure
 from precision_shaking.sape.sandbox.interpreter import Interpreter, InterpreterError, find_interpreter
 from precision_shaking.sape.sandbox.limits import ExecutionLimits
+from precision_shaking.sape.sandbox.probe import Isolation, probe
 from precision_shaking.sape.sandbox.process import process_launch
 from precision_shaking.sape.sandbox.supervision import Launch, run
-from precision_shaking.sape.sandbox.failure import last_failure
 from precision_shaking.sape.vocabulary import Outcome
 
-__all__ = ["Backend", "Execution", "ExecutionLimits", "execute", "trim_traceback"]
+__all__ = ["Backend", "Execution", "ExecutionLimits", "Isolation", "execute", "isolation", "trim_traceback"]
 
 
 class Backend(StrEnum):
@@ -79,8 +82,6 @@ async def execute(
     """
     if language != "python":
         return _not_run("Only Python scripts are run: look at the proposal and decide yourself.")
-    if backend is Backend.NONE:
-        return _not_run("Running scripts is turned off: look at the proposal and decide yourself.")
     if os.name != "posix":
         return _not_run("Scripts cannot be run safely on Windows: open the folder in WSL 2 to have them run.")
     try:
@@ -88,14 +89,27 @@ async def execute(
     except UnicodeEncodeError:
         fault = "The script has characters that are not valid Unicode."
         return Execution(Outcome.SCRIPT_ERROR, fault, None, 0.0, Backend.NONE, fault)
+    name = _plain_name(file_name)
     try:
-        python = find_interpreter(interpreter)
-        with _launch(source, _plain_name(file_name), python, limits) as launch:
+        # Asking an interpreter and trying bubblewrap take a while the first time.
+        choice = await asyncio.to_thread(_choose, interpreter, backend)
+        if choice.backend is Backend.NONE:
+            return await _only_compile(source, name, choice, limits)
+        with _launch(source, name, choice, limits) as launch:
             ending = await run(launch, limits)
     except (InterpreterError, OSError) as error:
         return _not_run(str(error))
     outcome, detail = diagnose(ending, limits)
-    return Execution(outcome, ending.output, ending.exit_code, ending.seconds, Backend.PROCESS, detail)
+    return Execution(outcome, ending.output, ending.exit_code, ending.seconds, choice.backend, detail)
+
+
+async def isolation(interpreter: str | None = None) -> Isolation:
+    """Say whether scripts of this interpreter can be isolated here, and if not, why and what would help.
+
+    Raises:
+        InterpreterError: There is no such interpreter.
+    """
+    return await asyncio.to_thread(lambda: probe(find_interpreter(interpreter)))
 
 
 def trim_traceback(output: str, max_chars: int = 2000) -> str:
@@ -116,10 +130,43 @@ def trim_traceback(output: str, max_chars: int = 2000) -> str:
     return text[:head] + gap + text[-tail:] if head > 0 else text[-max_chars:]
 
 
+@frozen
+class _Choice:
+    backend: Backend
+    python: Interpreter
+    as_root: bool = False
+    why: str = ""
+
+
+def _choose(interpreter: str | None, wanted: Backend | None) -> _Choice:
+    python = find_interpreter(interpreter)
+    if wanted is Backend.NONE:
+        return _Choice(wanted, python, why="Running scripts is turned off: look at the proposal and decide.")
+    if wanted is Backend.PROCESS:
+        return _Choice(wanted, python)
+    found = probe(python)
+    if found.works:
+        return _Choice(Backend.BUBBLEWRAP, python, found.as_root)
+    fallback = Backend.PROCESS if wanted is None else Backend.NONE
+    return _Choice(fallback, python, why=found.why)
+
+
 def _launch(
-    source: bytes, name: str, python: Interpreter, limits: ExecutionLimits
+    source: bytes, name: str, choice: _Choice, limits: ExecutionLimits
 ) -> AbstractContextManager[Launch]:
-    return process_launch(source, name, python, limits)
+    if choice.backend is Backend.BUBBLEWRAP:
+        return bubblewrap_launch(source, name, choice.python, limits, as_root=choice.as_root)
+    return process_launch(source, name, choice.python, limits)
+
+
+async def _only_compile(source: bytes, name: str, choice: _Choice, limits: ExecutionLimits) -> Execution:
+    """Find syntax errors, which needs no trust in the script: nothing of it is run."""
+    with process_launch(source, name, choice.python, limits, only_compile=True) as launch:
+        ending = await run(launch, limits)
+    outcome, detail = diagnose(ending, limits)
+    if outcome is not Outcome.SCRIPT_ERROR:
+        return _not_run(choice.why)
+    return Execution(outcome, ending.output, ending.exit_code, ending.seconds, Backend.NONE, detail)
 
 
 def _plain_name(file_name: str) -> str:

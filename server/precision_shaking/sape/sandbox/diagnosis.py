@@ -12,9 +12,9 @@ import sys
 
 from attrs import frozen
 
+from precision_shaking.sape.sandbox.failure import Failure, last_failure
 from precision_shaking.sape.sandbox.limits import MIB, ExecutionLimits
 from precision_shaking.sape.sandbox.supervision import Ending, Stop
-from precision_shaking.sape.sandbox.failure import Failure, last_failure
 from precision_shaking.sape.vocabulary import Outcome
 
 
@@ -84,6 +84,8 @@ _CONTEXT_SIGNS = (
 # Raised while another error is handled, these are mistakes of their own.
 _OWN_MISTAKES = ("NameError", "UnboundLocalError", "AttributeError", "TypeError", "SyntaxError")
 _FINAL_WORDS = 2000
+# What stands before the interpreter in the command line, and complains when it cannot start it.
+_LAUNCHERS = ("bwrap: ", "prlimit: ", "setpriv: ", "sh: ", "/bin/sh: ")
 
 
 def diagnose(ending: Ending, limits: ExecutionLimits) -> tuple[Outcome, str]:
@@ -92,6 +94,9 @@ def diagnose(ending: Ending, limits: ExecutionLimits) -> tuple[Outcome, str]:
         return _stopped(ending.stopped, limits)
     if ending.exit_code == 0:
         return Outcome.OK, ""
+    if ending.output.startswith(_LAUNCHERS):
+        words = ending.output.splitlines()[0][:200]
+        return Outcome.SANDBOX_UNAVAILABLE, f"The script could not be started, try again: {words}"
     if ending.exit_code == 128 + signal.SIGXCPU:
         return Outcome.TIMEOUT, f"The script was stopped after {limits.cpu_seconds} s of processor time."
     if ending.exit_code == 128 + signal.SIGKILL:
@@ -111,12 +116,12 @@ def _stopped(stop: Stop, limits: ExecutionLimits) -> tuple[Outcome, str]:
         case Stop.TIME:
             return Outcome.TIMEOUT, f"The script was stopped after {limits.seconds:g} s."
         case Stop.MEMORY:
-            sentence = f"It used more than {limits.memory_bytes // MIB} MiB of memory."
+            what = f"used more than {limits.memory_bytes // MIB} MiB of memory"
         case Stop.PROCESSES:
-            sentence = f"It had more than {limits.processes} processes or threads."
+            what = f"had more than {limits.processes} processes or threads"
         case Stop.OUTPUT:
-            sentence = f"It wrote more than {limits.flood_bytes // 1024} KiB of output."
-    return Outcome.LIMIT, f"The script was stopped. {sentence}"
+            what = f"wrote more than {limits.flood_bytes // 1024} KiB of output"
+    return Outcome.LIMIT, f"The script {what} and was stopped."
 
 
 def _sign_of_failure(failure: Failure) -> _Sign | None:

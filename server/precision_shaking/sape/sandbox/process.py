@@ -16,6 +16,10 @@ from precision_shaking.sape.sandbox.limits import ExecutionLimits
 from precision_shaking.sape.sandbox.supervision import Launch
 
 PYTHON_OPTIONS = ("-X", "faulthandler", "-B")
+_COMPILING = (
+    *("-I", "-S", "-W", "ignore", "-c"),
+    "import sys; compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec')",
+)
 # A shell sets the limits between fork and exec, where Python code of our own would not be safe. The number of
 # processes is watched instead: the kernel counts it per user, and a desktop has more of them running already.
 _LIMITED = """
@@ -48,9 +52,21 @@ def clean_environment(*, home: str, temporary: str, interpreter: Interpreter) ->
 
 @contextmanager
 def process_launch(
-    script: bytes, file_name: str, interpreter: Interpreter, limits: ExecutionLimits
+    script: bytes,
+    file_name: str,
+    interpreter: Interpreter,
+    limits: ExecutionLimits,
+    *,
+    only_compile: bool = False,
 ) -> Iterator[Launch]:
     """Prepare a script in a private folder, which is removed at the end.
+
+    Args:
+        script: Its source, UTF-8.
+        file_name: A plain name for its copy.
+        interpreter: The Python to use.
+        limits: What it may use.
+        only_compile: Run nothing of it, only look for syntax errors.
 
     Raises:
         OSError: The folder cannot be made.
@@ -63,7 +79,8 @@ def process_launch(
             place.mkdir()
         path = work / file_name
         path.write_bytes(script)
-        argv = (*_dies_with_us(), *_limited(limits), interpreter.executable, *PYTHON_OPTIONS, str(path))
+        options = _COMPILING if only_compile else PYTHON_OPTIONS
+        argv = (*_dies_with_us(), *_limited(limits), interpreter.executable, *options, str(path))
         environment = clean_environment(home=str(home), temporary=str(temporary), interpreter=interpreter)
         yield Launch(argv, environment, str(work))
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
 
-from attrs import define, frozen
+from attrs import frozen
 
 from precision_shaking.sape.sandbox.limits import ExecutionLimits
+from precision_shaking.sape.sandbox.namespace import FirstProcess
 from precision_shaking.sape.sandbox.output import OutputPipe
 from precision_shaking.sape.sandbox.tree import kill_tree, unshared_memory, usage
 
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.05
 _REAP_SECONDS = 1.0
 
 
@@ -87,7 +86,7 @@ async def run(launch: Launch, limits: ExecutionLimits) -> Ending:
             pass_fds=launch.inherited,
             start_new_session=True,
         )
-        child = _Child(process, asyncio.ensure_future(process.wait()), launch.namespace)
+        child = _Child(process, launch.namespace)
         try:
             pipe.close_writer()
             stopped = await _watch(child, pipe, limits, started)
@@ -98,40 +97,43 @@ async def run(launch: Launch, limits: ExecutionLimits) -> Ending:
         return Ending(_shell_code(process.returncode), pipe.kept.text(), seconds, stopped)
 
 
-@define
 class _Child:
-    process: asyncio.subprocess.Process
-    exited: asyncio.Future[int]
-    namespace: int | None
-    first: int | None = None
+    def __init__(self, process: asyncio.subprocess.Process, namespace: int | None) -> None:
+        self.exited = asyncio.ensure_future(process.wait())
+        self._process = process
+        self._first = None if namespace is None else FirstProcess(namespace)
 
     @property
     def root(self) -> int | None:
         """Pid of the topmost process of the script's own tree, None as long as it is unknown."""
-        if self.namespace is None:
-            return self.process.pid
-        if self.first is None:
-            with suppress(OSError, ValueError, KeyError):  # not written yet, or bubblewrap failed before
-                self.first = int(json.loads(os.read(self.namespace, 4096))["child-pid"])
-        return self.first
-
-    def kill(self) -> None:
-        if self.namespace is None:
-            kill_tree(self.process.pid)
-        elif not self.exited.done():
-            # Killing the first process of a pid namespace makes the kernel kill the rest of it. Bubblewrap is
-            # left alive to collect it; killed first, it would leave zombies to init.
-            with suppress(ProcessLookupError):
-                os.kill(self.root or self.process.pid, signal.SIGKILL)
+        return self._process.pid if self._first is None else self._first.pid
 
     async def end(self) -> None:
         """Kill what still runs and wait until it is gone."""
-        self.kill()
-        await asyncio.wait({self.exited}, timeout=_REAP_SECONDS)
-        if not self.exited.done():
+        try:
+            self._kill()
+            await asyncio.wait({self.exited}, timeout=_REAP_SECONDS)
+            if not self.exited.done():
+                with suppress(ProcessLookupError):
+                    self._process.kill()
+                await self.exited
+            if self._first is not None:
+                # Bubblewrap returns as soon as the script has ended, a moment before its orphans have.
+                await self._first.gone(_REAP_SECONDS)
+        finally:
+            if self._first is not None:
+                self._first.close()
+
+    def _kill(self) -> None:
+        if self._first is None:
+            kill_tree(self._process.pid)
+            return
+        self._first.learn()
+        # Bubblewrap is left alive to collect the first process; otherwise that becomes init's zombie.
+        self._first.kill()
+        if self._first.pid is None and not self.exited.done():
             with suppress(ProcessLookupError):
-                self.process.kill()
-            await self.exited
+                self._process.kill()
 
 
 async def _watch(child: _Child, pipe: OutputPipe, limits: ExecutionLimits, started: float) -> Stop | None:
@@ -149,9 +151,10 @@ async def _watch(child: _Child, pipe: OutputPipe, limits: ExecutionLimits, start
 
 
 def _broken(root: int, limits: ExecutionLimits) -> Stop | None:
-    used = usage(root)
     # Bubblewrap's own first process is in the tree as well.
-    if used.tasks > limits.processes + 1:
+    allowed = limits.processes + 1
+    used = usage(root, enough=allowed)
+    if used.tasks > allowed:
         return Stop.PROCESSES
     if used.memory_bytes > limits.memory_bytes and unshared_memory(root) > limits.memory_bytes:
         return Stop.MEMORY

@@ -6,11 +6,13 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from attrs import frozen
 
 _PROC = Path("/proc")
+_KILLED_ONE_BY_ONE = 256
 
 
 @frozen
@@ -39,13 +41,18 @@ def descendants(root: int) -> Iterator[int]:
                 waiting += map(int, (thread / "children").read_bytes().split())
 
 
-def usage(root: int) -> Usage:
-    """Return what the tree below `root` uses now; zeros where there is no /proc."""
+def usage(root: int, enough: int) -> Usage:
+    """Return what the tree below `root` uses now; zeros where there is no /proc.
+
+    It stops counting at more than `enough` tasks: a fork bomb grows faster than anybody can count it.
+    """
     pages = tasks = 0
     for pid in descendants(root):
         with suppress(OSError):
             pages += int((_PROC / str(pid) / "statm").read_bytes().split()[1])
             tasks += len(_threads(pid))
+        if tasks > enough:
+            break
     return Usage(pages * os.sysconf("SC_PAGE_SIZE"), tasks)
 
 
@@ -59,9 +66,10 @@ def unshared_memory(root: int) -> int:
 
 
 def kill_tree(root: int) -> None:
-    """Kill the process group led by `root` and every process below it that made a group of its own."""
-    # The list is taken first: afterwards the orphans belong to somebody else.
-    pids = list(descendants(root))
+    """Kill the process group led by `root` and the processes below it that made groups of their own."""
+    # The list is taken first, for afterwards the orphans belong to somebody else. It is bounded: a fork bomb
+    # grows while it is taken, and one signal to the group reaches all of the group.
+    pids = list(islice(descendants(root), _KILLED_ONE_BY_ONE))
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(root, signal.SIGKILL)
     for pid in pids:

@@ -1,0 +1,45 @@
+"""What the suites share: a missing tool is a skip with its reason on a desk, and a failure where CI=true."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from precision_shaking.sape.embedded.errors import EmbeddedModelUnavailableError
+from precision_shaking.sape.embedded.library import load_library
+from precision_shaking.sape.embedded.models import DEFAULT_MODEL, locate
+from precision_shaking.sape.sandbox.interpreter import find_interpreter
+from precision_shaking.sape.sandbox.probe import probe
+
+
+def _require_tool(available: bool, reason: str) -> None:
+    if available:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"nothing may be skipped here: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[bool, str], None]:
+    return _require_tool
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("sandbox"):
+        found = probe(find_interpreter(None))
+        _require_tool(found.works, found.why)
+    if item.get_closest_marker("embedded"):
+        why = _embedded_model_missing()
+        _require_tool(not why, why)
+
+
+def _embedded_model_missing() -> str:
+    try:
+        load_library()
+        locate(DEFAULT_MODEL)
+    except EmbeddedModelUnavailableError as error:
+        return str(error)
+    return ""

@@ -46,7 +46,9 @@ class _Protocol(LanguageClientProtocol):
         return RawNotification if method.endswith(("sessionEvent", "proposal")) else RawRequest
 
     def get_result_type(self, method):
-        return RawResponse if method.startswith(OUR_PREFIX) else super().get_result_type(method)
+        # lsprotocol takes every code action that has a command for the command itself.
+        raw = method.startswith(OUR_PREFIX) or method == types.TEXT_DOCUMENT_CODE_ACTION
+        return RawResponse if raw else super().get_result_type(method)
 
 
 class Editor:
@@ -140,6 +142,7 @@ class Editor:
         return await asyncio.wait_for(self.shown.get(), PATIENCE)
 
     async def actions(self, uri, only=None):
+        """The offered code actions as JSON."""
         nowhere = types.Range(types.Position(0, 0), types.Position(0, 0))
         context = types.CodeActionContext([], only)
         identifier = types.TextDocumentIdentifier(uri)

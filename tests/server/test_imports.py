@@ -5,8 +5,11 @@ import sys
 HEAVY = {"dspy", "litellm", "torch", "transformers", "peft", "llama_cpp", "sqlite_utils", "numpy", "openai"}
 
 
+REPORT = "json.dump(sorted({name.partition('.')[0] for name in sys.modules}), sys.stdout)"
+
+
 def _modules_after(statement):
-    code = f"import json, sys\n{statement}\njson.dump(sorted({{name.partition('.')[0] for name in sys.modules}}), sys.stdout)"
+    code = f"import json, sys\n{statement}\n{REPORT}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
     return set(json.loads(done.stdout))
 

@@ -38,6 +38,7 @@ class Trainer:
 
     output: Path
     _process: subprocess.Popen[bytes]
+    interrupted: bool = False
     _read: int = 0
 
     @classmethod
@@ -66,6 +67,7 @@ class Trainer:
     def interrupt(self) -> None:
         """Ask the trainer to save what it has learned and to end."""
         if self._process.poll() is None:
+            self.interrupted = True
             self._process.send_signal(signal.SIGINT)
 
     async def messages(self) -> AsyncIterator[dict[str, Any]]:

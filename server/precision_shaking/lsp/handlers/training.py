@@ -11,6 +11,9 @@ from precision_shaking.lsp.rpc import CANCELLED_BY_CLIENT, RefusedError, request
 from precision_shaking.lsp.server import Server
 from precision_shaking.lsp.trainer import Trainer
 
+# The trainer's exit status after it was interrupted and has saved.
+_CANCELLED = 130
+
 
 def register(server: Server) -> None:
     """Register this room's handlers."""
@@ -68,7 +71,8 @@ def _result(trainer: Trainer, last: dict[str, Any]) -> protocol.StartTrainingRes
     output = str(trainer.output)
     if trainer.exit_code == 0 and last.get("kind") == "training_finished":
         return protocol.StartTrainingResult("finished", output, last.get("metrics") or {})
-    if trainer.exit_code == 130:
+    # Interrupted before it could listen to interrupts, it ends in another way, with nothing to save yet.
+    if trainer.interrupted or trainer.exit_code == _CANCELLED:
         return protocol.StartTrainingResult("cancelled", output)
     if last.get("kind") == "training_failed":
         raise RefusedError(str(last.get("message")))

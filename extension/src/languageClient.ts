@@ -40,7 +40,9 @@ export async function launch(interpreter: Interpreter, cwd: string, options: Cli
 
 function connect(client: LanguageClient): Connection {
   return {
-    sendRequest: (method, params, token) => client.sendRequest<unknown>(method, params, token),
+    // An absent token must not be handed over: the library takes it for a second parameter.
+    sendRequest: (method, params, token) =>
+      token ? client.sendRequest<unknown>(method, params, token) : client.sendRequest<unknown>(method, params),
     sendNotification: (method, params) => client.sendNotification(method, params),
     onNotification: (method, handler) => client.onNotification(method, handler),
     onRequest: (method, handler) => client.onRequest(method, handler),

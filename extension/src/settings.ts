@@ -15,7 +15,7 @@ export function serverSettings(): ServerSettings {
     teachers: read("teachers", ["embedded/smollm2"]),
     maxAttempts: read("maxAttempts", 3),
     database: read("database", ""),
-    student: read("student", "embedded/smollm2"),
+    student: read("student", "smollm2"),
     trainingSteps: read("trainingSteps", 200),
     execute: read("execute", true),
   };

@@ -13,6 +13,8 @@ export const SESSION = "session-1";
 export class FakeServer {
   starts = 0;
   stops = 0;
+  /** Why it does not start. */
+  failure: Error | undefined;
   readonly asked: { method: string; params: unknown }[] = [];
   readonly told: { method: string; params: unknown }[] = [];
   /** What is answered, by the last word of the method; a function may throw or wait. */
@@ -43,6 +45,9 @@ export class FakeServer {
 
   readonly launch = (): Promise<Connection> => {
     this.starts += 1;
+    if (this.failure) {
+      return Promise.reject(this.failure);
+    }
     const ignored = { dispose: () => undefined };
     return Promise.resolve({
       sendRequest: (method: string, params: unknown, token?: Cancellation) => this.answer(method, params, token),

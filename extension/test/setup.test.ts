@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, test } from "node:test";
 
 import { keyOwner } from "../src/keys";
+import { NoServerError } from "../src/python";
 import { Increments } from "../src/training";
-import { FakeServer, URI } from "./fakeServer";
+import { URI } from "./fakeServer";
 import { Uri } from "./fakeTypes";
 import { newStage, settled, type Stage } from "./stage";
 
@@ -121,7 +122,7 @@ describe("the server", () => {
               teachers: ["embedded/smollm2", "openai/gpt-4o"],
               maxAttempts: 5,
               database: "",
-              student: "embedded/smollm2",
+              student: "smollm2",
               trainingSteps: 200,
               execute: true,
             },
@@ -134,15 +135,22 @@ describe("the server", () => {
     assert.deepEqual([stage.server.starts, stage.server.stops], [2, 1]);
   });
 
-  test("a start that failed is told once, and tried again only when something is wanted", async () => {
+  test("a start that failed is told once, and tried again when something is wanted", async () => {
     stage.close();
-    const broken = new FakeServer();
-    stage = newStage();
-    Object.assign(stage.server, {
-      launch: () => Promise.reject(new Error("There is no Python.")),
+    stage = newStage((editor, server) => {
+      server.failure = new NoServerError("No Python has the package.");
+      editor.answers = ["Choose Interpreter", undefined];
     });
-    stage.close();
-    assert.equal(broken.starts, 0);
+    await settled();
+    stage.editor.open(Uri.parse("file:///work/other.py"), "print()\n");
+    await settled();
+    assert.deepEqual(stage.editor.shown, [
+      "No Python has the package.",
+      "The Python that has the precision-shaking package",
+    ]);
+    stage.server.failure = undefined;
+    await stage.run("showDataset");
+    assert.deepEqual(stage.server.last("datasetStats"), {});
   });
 });
 
@@ -150,7 +158,7 @@ describe("choosing the interpreter", () => {
   test("a file becomes the setting", async () => {
     stage.editor.answers = [[Uri.file("/opt/python/bin/python3")]];
     await stage.run("chooseInterpreter");
-    assert.deepEqual(stage.editor.settings["interpreter"], ["/opt/python/bin/python3"]);
+    assert.deepEqual(stage.editor.settings.interpreter, ["/opt/python/bin/python3"]);
   });
 });
 

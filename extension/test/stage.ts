@@ -18,10 +18,10 @@ export interface Stage {
 }
 
 /** Everything wired, and a script open in front. `prepare` may change the editor before. */
-export function newStage(prepare: (editor: FakeEditor) => void = () => undefined): Stage {
+export function newStage(prepare: (editor: FakeEditor, server: FakeServer) => void = () => undefined): Stage {
   const editor = newEditor();
-  prepare(editor);
   const server = new FakeServer();
+  prepare(editor, server);
   const subscriptions: { dispose(): unknown }[] = [];
   wire(contextOf(editor, subscriptions), () => server.launch);
   const script = editor.open(Uri.parse(URI), "print('hello')\n");

@@ -126,7 +126,7 @@ async def test_a_child_that_keeps_the_output_open_does_not_keep_us(backend):
 async def test_the_copy_has_the_name_of_the_document_and_nothing_of_its_folder(backend):
     script = "from pathlib import Path\nprint(__file__, sorted(p.name for p in Path().iterdir()))"
     result = await execute(script, file_name="../../etc/tool.py", backend=backend)
-    assert result.output.endswith("/script/tool.py ['tool.py']\n")
+    assert result.output == "/script/tool.py ['tool.py']\n"
 
 
 @pytest.mark.parametrize("name", ["", "..", "/", "x" * 300, "\0"])

@@ -11,16 +11,16 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import PurePath
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from precision_shaking.sape.sandbox.bubblewrap import bubblewrap_launch
+from precision_shaking.sape.sandbox.bubblewrap import WORK_FOLDER, bubblewrap_launch
 from precision_shaking.sape.sandbox.diagnosis import diagnose
 from precision_shaking.sape.sandbox.failure import last_failure
 from precision_shaking.sape.sandbox.interpreter import Interpreter, InterpreterError, find_interpreter
 from precision_shaking.sape.sandbox.limits import ExecutionLimits
 from precision_shaking.sape.sandbox.probe import Isolation, probe
 from precision_shaking.sape.sandbox.process import process_launch
-from precision_shaking.sape.sandbox.supervision import Launch, run
+from precision_shaking.sape.sandbox.supervision import Ending, Launch, run
 from precision_shaking.sape.vocabulary import Outcome
 
 __all__ = ["Backend", "Execution", "ExecutionLimits", "Isolation", "execute", "isolation", "trim_traceback"]
@@ -96,7 +96,7 @@ async def execute(
         if choice.backend is Backend.NONE:
             return await _only_compile(source, name, choice, limits)
         with _launch(source, name, choice, limits) as launch:
-            ending = await run(launch, limits)
+            ending = _without_place(await run(launch, limits), launch)
     except (InterpreterError, OSError) as error:
         return _not_run(str(error))
     outcome, detail = diagnose(ending, limits)
@@ -162,11 +162,18 @@ def _launch(
 async def _only_compile(source: bytes, name: str, choice: _Choice, limits: ExecutionLimits) -> Execution:
     """Find syntax errors, which needs no trust in the script: nothing of it is run."""
     with process_launch(source, name, choice.python, limits, only_compile=True) as launch:
-        ending = await run(launch, limits)
+        ending = _without_place(await run(launch, limits), launch)
     outcome, detail = diagnose(ending, limits)
     if outcome is not Outcome.SCRIPT_ERROR:
         return _not_run(choice.why)
     return Execution(outcome, ending.output, ending.exit_code, ending.seconds, Backend.NONE, detail)
+
+
+def _without_place(ending: Ending, launch: Launch) -> Ending:
+    """Name the folder as in the sandbox: a random one would be learnt from, and differ at every run."""
+    if launch.folder == "/":
+        return ending
+    return evolve(ending, output=ending.output.replace(launch.folder, WORK_FOLDER))
 
 
 def _plain_name(file_name: str) -> str:

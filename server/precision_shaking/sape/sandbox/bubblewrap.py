@@ -19,7 +19,7 @@ from precision_shaking.sape.sandbox.seccomp import seccomp_program
 from precision_shaking.sape.sandbox.supervision import Launch
 
 _HOME = "/home/sandbox"
-_WORK = "/script"
+WORK_FOLDER = "/script"
 _NOBODY = 65534
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
@@ -68,9 +68,9 @@ def bubblewrap_launch(
                 for path, fd in files.items()
                 for word in ("--perms", "0644", "--ro-bind-data", str(fd), path)
             ),
-            *("--perms", "0644", "--file", str(copy), f"{_WORK}/{file_name}"),
+            *("--perms", "0644", "--file", str(copy), f"{WORK_FOLDER}/{file_name}"),
             # Its own root and /dev are in memory without a bound, and its /proc has the kernel's settings.
-            *("--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", _WORK),
+            *("--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK_FOLDER),
             *("--info-fd", str(telling)),
         ]
         inherited = [*files.values(), copy, telling]
@@ -78,7 +78,7 @@ def bubblewrap_launch(
             inherited.append(_descriptor(stack, program))
             options += ["--seccomp", str(inherited[-1])]
         inherited.append(_descriptor(stack, b"".join(os.fsencode(option) + b"\0" for option in options)))
-        command = [interpreter.executable, *PYTHON_OPTIONS, f"{_WORK}/{file_name}"]
+        command = [interpreter.executable, *PYTHON_OPTIONS, f"{WORK_FOLDER}/{file_name}"]
         become = _become(user) if as_root else []
         argv = ("bwrap", "--args", str(inherited[-1]), "--", *become, *_limited(limits), *command)
         # Bubblewrap's first process stays visible inside: its environment has to be clean from the outside.
@@ -148,7 +148,7 @@ def _parents(path: Path) -> list[str]:
 
 
 def _writable() -> list[str]:
-    sizes = {"/dev/shm": 16 * MIB, "/tmp": 64 * MIB, _HOME: 16 * MIB, _WORK: 64 * MIB}  # noqa: S108 - its own
+    sizes = {"/dev/shm": 16 * MIB, "/tmp": 64 * MIB, _HOME: 16 * MIB, WORK_FOLDER: 64 * MIB}  # noqa: S108 - its own
     # Writable for everybody: the script may be run as a stranger.
     return [
         word

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
+import re
 import signal
 from contextlib import suppress
+
+# Bubblewrap writes its JSON object in pieces: the number is complete when something follows it.
+_PID = re.compile(rb'"child-pid"\s*:\s*(\d+)[,\s}]')
 
 
 class FirstProcess:
@@ -20,6 +23,7 @@ class FirstProcess:
         """
         self.pid: int | None = None
         self._told = told
+        self._words = b""
         self._descriptor = -1
         self._loop = asyncio.get_running_loop()
         # At once and not when it is needed: a short script would be gone by then.
@@ -31,11 +35,15 @@ class FirstProcess:
             words = os.read(self._told, 4096)
         except BlockingIOError:
             return
+        self._words += words
+        found = _PID.search(self._words)
+        if found is None and words:
+            return
         self._loop.remove_reader(self._told)
-        with suppress(OSError, ValueError, KeyError):  # bubblewrap failed, or all is over already
-            pid = int(json.loads(words)["child-pid"])
-            self._descriptor = os.pidfd_open(pid)
-            self.pid = pid
+        if found is not None and self.pid is None:
+            with suppress(ProcessLookupError):  # all is over already
+                self._descriptor = os.pidfd_open(int(found[1]))
+                self.pid = int(found[1])
 
     def kill(self) -> None:
         """Kill the whole namespace, if it is known and alive."""

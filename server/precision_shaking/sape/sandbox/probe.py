@@ -83,7 +83,7 @@ def probe(interpreter: Interpreter) -> Isolation:
         words = _try(interpreter, as_root=as_root)
         if not words:
             return Isolation(works=True, as_root=as_root)
-    return Isolation(works=False, why=_cure(words))
+    return Isolation(works=False, why=explain(words))
 
 
 def _try(interpreter: Interpreter, *, as_root: bool) -> str:
@@ -111,7 +111,8 @@ def _try(interpreter: Interpreter, *, as_root: bool) -> str:
     return done.stderr.decode(errors="replace").strip() or f"it ended with status {done.returncode}"
 
 
-def _cure(words: str) -> str:
+def explain(words: str) -> str:
+    """Turn what bubblewrap said when it could not start into a sentence with the cure, where one is known."""
     for sign, sentence in _CURES:
         if sign in words:
             return sentence

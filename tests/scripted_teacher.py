@@ -59,7 +59,7 @@ class ScriptedTeacher:
 
     def __init__(self, script: dict[str, list], port: int = 0):
         self._queues = {agent: list(replies) for agent, replies in script.items()}
-        self._lock = threading.Lock()
+        self._asked = threading.Condition()
         self.requests: list[dict] = []
         self.stopping = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
@@ -78,6 +78,12 @@ class ScriptedTeacher:
     def asked(self, agent: str) -> list[dict]:
         """The request bodies of one agent, oldest first."""
         return [request["body"] for request in self.requests if request["agent"] == agent]
+
+    def was_asked(self, agent: str, seconds: float = 20) -> None:
+        """Wait until an agent's question has come in."""
+        with self._asked:
+            if not self._asked.wait_for(lambda: self.asked(agent), seconds):
+                raise TimeoutError(f"the {agent} was not asked")
 
     def start(self) -> ScriptedTeacher:
         """Serve from now on."""
@@ -99,8 +105,9 @@ class ScriptedTeacher:
 
     def next_reply(self, agent: str, body: dict, headers: dict) -> dict:
         """Take the agent's next reply off its queue."""
-        with self._lock:
+        with self._asked:
             self.requests.append({"agent": agent, "body": body, "headers": headers})
+            self._asked.notify_all()
             unscripted = {"content": f"nothing is scripted for {agent}", "status": 400}
             queue = self._queues.get(agent) or [unscripted]
             reply = queue[0]

@@ -60,8 +60,7 @@ class Consultant:
             TeacherError: No teacher can lead.
         """
         inputs = {"change_request": state.request, "step": task.step, "current_script": task.script}
-        if task.setback is not None:
-            inputs |= _setback_inputs(task.setback)
+        inputs |= _setback_inputs(task.setback)
         return str((await self._first_answer(self.agents.lead, inputs, state))["instruction"])
 
     async def work(self, state: State, task: h.AskWorker) -> tuple[h.Produced | h.Unreadable, Reply | None]:
@@ -73,7 +72,7 @@ class Consultant:
                 self.agents.worker, self.teachers[task.teacher], inputs, task.repeat, state
             )
         except TeacherError as error:
-            return h.Unreadable(str(error), hopeless=True), None
+            return h.Unreadable(str(error), hopeless=not error.passing), None
         if reply.fields is None:
             return h.Unreadable(reply.why), reply
         script = reply.fields["script"]
@@ -162,7 +161,9 @@ def _fault(task: h.AskWorker, script: str) -> str:
     return ""
 
 
-def _setback_inputs(setback: Setback) -> dict[str, str]:
+def _setback_inputs(setback: Setback | None) -> dict[str, str]:
+    if setback is None:
+        return {"what_happened": "", "attempted_script": ""}
     said = "The error" if setback.reason is Reason.ERROR else "The user says"
     happened = _WHAT_HAPPENED[setback.reason]
     if setback.words.strip():

@@ -143,6 +143,12 @@ class Session:
         for record in transition.records:
             if isinstance(record, h.PromptFixed):
                 self._prompt = record
+        # Whoever hears of a question may answer it at once.
+        loop = asyncio.get_running_loop()
+        if self._state.phase is Phase.ASKING:
+            self._answer = loop.create_future()
+        elif self._state.phase is Phase.STUCK:
+            self._help = loop.create_future()
         names = [teacher.name for teacher in self._teachers]
         for told in narrate(self.uid, names, before, event, self._state, stored, self._evidence):
             self._emit(told)
@@ -170,11 +176,11 @@ class Session:
             case h.Execute(script):
                 return await self._execute(script)
             case h.AskUser():
-                return await self._ask_user()
+                return await self._hear_user()
             case h.ReadFeedback():
                 return await self._read_feedback(task)
             case h.AskForHelp():
-                return await self._ask_for_help()
+                return await self._hear_help()
 
     async def _work(self, task: h.AskWorker) -> h.Event:
         produced, reply = await self._consultant.work(self._state, task)
@@ -196,9 +202,8 @@ class Session:
         failed = execution.outcome is Outcome.SCRIPT_ERROR
         return h.Executed(execution.outcome, trim_traceback(execution.output) if failed else execution.output)
 
-    async def _ask_user(self) -> h.Event:
-        self._answer = asyncio.get_running_loop().create_future()
-        answer = await self._answer
+    async def _hear_user(self) -> h.Event:
+        answer = await _asked(self._answer)
         amended = _ended(answer.amended)
         if answer.verdict is None:
             self._comment = answer
@@ -227,10 +232,15 @@ class Session:
             self._evidence = evolve(self._evidence, amended_scores=scores)
         return answer
 
-    async def _ask_for_help(self) -> h.Event:
-        self._help = asyncio.get_running_loop().create_future()
-        answer = await self._help
+    async def _hear_help(self) -> h.Event:
+        answer = await _asked(self._help)
         return h.Helped(Help(answer.choice), _ended(answer.script))
+
+
+async def _asked(question: asyncio.Future[T] | None) -> T:
+    if question is None:
+        raise RuntimeError("nothing was asked")
+    return await question
 
 
 def _ended(script: str | None) -> str | None:

@@ -24,7 +24,15 @@ _URL = re.compile(r"https?://[^\s/@]+\S*")
 
 
 class TeacherError(Exception):
-    """A teacher cannot be used or did not answer; the message is one sentence for the user."""
+    """A teacher cannot be used or did not answer; the message is one sentence for the user.
+
+    Attributes:
+        passing: Whether asking it again may help.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 def parse_teacher(text: str, api_key: str | None = None) -> TeacherAccess:
@@ -150,8 +158,11 @@ def explain(error: Exception, access: TeacherAccess) -> TeacherError:
     ]
     for kinds, sentence in sentences:
         if isinstance(error, kinds):
-            return TeacherError(sentence)
-    return TeacherError(f"{name} failed: {_line(_redact(str(error), access.api_key))}")
+            return TeacherError(sentence, passing=isinstance(error, e.LMStreamAssemblyError))
+    return TeacherError(
+        f"{name} failed: {_line(_redact(str(error), access.api_key))}",
+        passing=isinstance(error, e.LMServerError),
+    )
 
 
 def _line(text: str, longest: int = 200) -> str:

@@ -8,7 +8,7 @@ Each agent has a queue of replies; the last one repeats. A reply is the content,
     finish_reason  "stop" unless given
     logprobs       true (default): scores when asked for; false: they are null; "refuse": asking is a 400
     drop_after     characters of content after which the connection is cut
-    raw            the response's whole body, instead of a completion
+    raw            the response's whole body, HTML perhaps, instead of a completion
 Run: python tests/scripted_teacher.py --script FILE.json [--port 0]
 It prints {"base_url": "http://127.0.0.1:…/v1"} and serves until it is ended.
 """
@@ -156,6 +156,8 @@ def _handler(teacher: ScriptedTeacher) -> type[BaseHTTPRequestHandler]:
             try:
                 if reply.get("status", 200) != 200:
                     self._send_json(reply["status"], {"error": {"message": reply["content"]}}, reply)
+                elif "raw" in reply:
+                    self._send(200, "text/html", reply["raw"].encode(), reply)
                 elif body.get("stream"):
                     self._stream(body, reply)
                 else:
@@ -202,9 +204,11 @@ def _handler(teacher: ScriptedTeacher) -> type[BaseHTTPRequestHandler]:
             self.wfile.flush()
 
         def _send_json(self, status: int, data: dict, reply: dict) -> None:
-            payload = reply["raw"].encode() if "raw" in reply else json.dumps(data).encode()
+            self._send(status, "application/json", json.dumps(data).encode(), reply)
+
+        def _send(self, status: int, kind: str, payload: bytes, reply: dict) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(payload)))
             for name, value in reply.get("headers", {}).items():
                 self.send_header(name, value)

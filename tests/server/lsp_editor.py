@@ -17,7 +17,8 @@ from pytest_lsp.protocol import LanguageClientProtocol
 from precision_shaking.lsp.rpc import OUR_PREFIX, RawNotification, RawRequest, RawResponse
 
 SERVE = (sys.executable, "-m", "precision_shaking", "serve")
-PATIENCE = 30
+# Seconds after which a test gives up waiting; loading torch on a busy machine takes long.
+PATIENCE = 90
 
 CAPABILITIES = types.ClientCapabilities(
     workspace=types.WorkspaceClientCapabilities(
@@ -84,7 +85,7 @@ class Editor:
     async def ask(self, method, params=None):
         """Send one of our requests, its name without the prefix; the result as JSON."""
         sending = self.client.protocol.send_request_async(OUR_PREFIX + method, params)
-        return await asyncio.wait_for(sending, PATIENCE)
+        return await self.patiently(sending)
 
     def open(self, uri, text, language="python"):
         self.documents[uri] = SimpleNamespace(text=text, version=1)
@@ -117,7 +118,7 @@ class Editor:
         return (await self.ask("startSession", {"uri": uri, "request": request}))["session"]
 
     async def next_proposal(self):
-        return await asyncio.wait_for(self.proposals.get(), PATIENCE)
+        return await self.patiently(self.proposals.get())
 
     async def next_event(self, kind):
         """Skip events until one of this kind."""
@@ -139,7 +140,14 @@ class Editor:
         return await self.ask("answer", {"session": session, "attempt": attempt, "verdict": "accepted"})
 
     async def next_message(self):
-        return await asyncio.wait_for(self.shown.get(), PATIENCE)
+        return await self.patiently(self.shown.get())
+
+    async def next_report(self):
+        """The next progress value, as JSON."""
+        return (await self.patiently(self.progress.get())).value
+
+    async def patiently(self, awaitable):
+        return await asyncio.wait_for(awaitable, PATIENCE)
 
     async def actions(self, uri, only=None):
         """The offered code actions as JSON."""
@@ -209,6 +217,22 @@ async def editor(home, *, behaviour="honest", capabilities=CAPABILITIES, command
     finally:
         await asyncio.wait_for(client.shutdown_session(), PATIENCE)
         await client.stop()
+
+
+async def wait_for_end(pid):
+    """Wait until a process is gone that need not be our child. Linux only."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await asyncio.wait_for(ended.wait(), PATIENCE)
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 def rows(home):

@@ -1,15 +1,13 @@
 import asyncio
-import contextlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from scripted_teacher import ScriptedTeacher, instruct, plan, work
 
-from tests.scripted_teacher import ScriptedTeacher, instruct, plan, work
-from tests.server.lsp_editor import PATIENCE, SERVE, editor
+from tests.server.lsp_editor import PATIENCE, SERVE, editor, wait_for_end
 
 URI = "file:///greet.py"
 
@@ -31,23 +29,8 @@ def _children(pid):
 
 
 async def _gone(pids):
-    """Wait until none of these processes lives."""
-    async with asyncio.timeout(PATIENCE):
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                await _wait_for_end(pid)
-
-
-async def _wait_for_end(pid):
-    descriptor = os.pidfd_open(pid)
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
+    for pid in pids:
+        await wait_for_end(pid)
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and waits on process descriptors")

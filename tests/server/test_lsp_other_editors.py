@@ -7,8 +7,8 @@ import attrs
 import pytest
 from lsprotocol import types
 from pygls.uris import to_fs_path
+from scripted_teacher import ScriptedTeacher, instruct, plan, verdict, work
 
-from tests.scripted_teacher import ScriptedTeacher, instruct, plan, verdict, work
 from tests.server.lsp_editor import CAPABILITIES, PATIENCE, editor, rows
 
 BASE = "print('hello')\n"

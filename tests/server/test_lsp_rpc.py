@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
+from scripted_teacher import ScriptedTeacher, instruct, plan, work
 
 from precision_shaking.lsp import protocol
 from precision_shaking.lsp.rpc import request
 from precision_shaking.lsp.server import build_server
-from tests.scripted_teacher import ScriptedTeacher, instruct, plan, work
 from tests.server.lsp_editor import PATIENCE, editor
 
 URI = "file:///greet.py"

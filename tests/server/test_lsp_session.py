@@ -1,8 +1,8 @@
 import pytest
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
+from scripted_teacher import ScriptedTeacher, instruct, plan, verdict, work
 
-from tests.scripted_teacher import ScriptedTeacher, instruct, plan, verdict, work
 from tests.server.lsp_editor import editor, rows
 
 BASE = "print('hello')\n"

@@ -96,7 +96,8 @@ def from_wire(data: Any, wanted: type[Message]) -> Message:
 def _describe(error: BaseException, wanted: Any) -> str:
     for kind in (wanted, *get_args(wanted)):
         if isinstance(kind, EnumType):
-            return f"expected one of {', '.join(str(member) for member in kind)}"
+            members: list[Any] = list(kind)
+            return f"expected one of {', '.join(str(member) for member in members)}"
     return format_exception(error, wanted)
 
 

@@ -29,6 +29,8 @@ if sys.platform != "win32":
 # How often the trainer's output is looked at; its steps take longer.
 _LOOK_SECONDS = 0.1
 PROGRESS_FILE = "progress.jsonl"
+# Locked as long as a training runs; holds its process id.
+LOCK_FILE = ".training.lock"
 _COMPLAINTS_FILE = "stderr.txt"
 
 
@@ -55,14 +57,17 @@ class Trainer:
         trainings = home / "trainings"
         try:
             trainings.mkdir(parents=True, exist_ok=True)
-            lock = (trainings / ".training.lock").open("wb")
+            lock = (trainings / LOCK_FILE).open("ab")
         except OSError as error:
             raise RefusedError(f"{trainings} cannot be written: {error.strerror}.") from error
         with lock:
             _lock(lock)
             output = trainings / f"{_slug(settings.student)}-{datetime.now():%Y%m%d-%H%M%S}"
             output.mkdir(exist_ok=True)
-            return cls(output, _spawn(_command(settings, home, output), output, lock))
+            process = _spawn(_command(settings, home, output), output, lock)
+            lock.truncate(0)
+            lock.write(f"{process.pid}\n".encode())
+            return cls(output, process)
 
     def interrupt(self) -> None:
         """Ask the trainer to save what it has learned and to end."""

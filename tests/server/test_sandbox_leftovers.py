@@ -31,14 +31,18 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def sleepers(seconds: str) -> list[int]:
-    """Return the processes `sleep SECONDS`; each test sleeps its own number of seconds."""
+def commands_with(word: str) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if (folder / "cmdline").read_bytes() == f"sleep\0{seconds}\0".encode():
+            if word.encode() in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
     return found
+
+
+def sleepers(seconds: str) -> list[int]:
+    """Return the processes `sleep SECONDS`; each test sleeps its own number of seconds."""
+    return commands_with(f"sleep\0{seconds}\0")
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -60,20 +64,28 @@ async def test_cancelling_kills_the_whole_tree(backend, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-async def test_cancelling_before_it_has_started_leaves_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("backend", BOTH)
+async def test_cancelling_while_it_starts_leaves_nothing(backend, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for turns in range(8):
-        running = asyncio.create_task(execute("import time\ntime.sleep(3600)"))
+    name = f"started-{os.getpid()}.py"
+    # Cancelled after so many turns of the loop and milliseconds, it is caught at every stage of its start.
+    for turns, milliseconds in [*((turns, 0) for turns in range(12)), *((1, late) for late in range(24))]:
+        running = asyncio.create_task(
+            execute("import time\ntime.sleep(3600)", file_name=name, backend=backend)
+        )
         for _ in range(turns):
             await asyncio.sleep(0)
+        await asyncio.sleep(milliseconds / 1000)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
     assert not list(tmp_path.iterdir())
+    assert not commands_with(name)
 
 
 @pytest.mark.parametrize("backend", BOTH)
-async def test_when_the_engine_is_killed_the_script_dies(backend):
+async def test_when_the_engine_is_killed_the_script_dies(backend, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a killed engine cannot clear away
     seconds = f"3602.{os.getpid()}"
     # The first process of a tree is all that dies surely without namespaces; there it replaces itself.
     script = f"import os\nos.execvp('sleep', ['sleep', '{seconds}'])"

@@ -24,26 +24,19 @@ class FirstProcess:
         self.pid: int | None = None
         self._told = told
         self._words = b""
+        self._heard = asyncio.Event()
         self._descriptor = -1
         self._loop = asyncio.get_running_loop()
         # At once and not when it is needed: a short script would be gone by then.
-        self._loop.add_reader(told, self.learn)
+        self._loop.add_reader(told, self._learn)
 
-    def learn(self) -> None:
-        """Take bubblewrap's word if it has come."""
-        try:
-            words = os.read(self._told, 4096)
-        except BlockingIOError:
-            return
-        self._words += words
-        found = _PID.search(self._words)
-        if found is None and words:
-            return
-        self._loop.remove_reader(self._told)
-        if found is not None and self.pid is None:
-            with suppress(ProcessLookupError):  # all is over already
-                self._descriptor = os.pidfd_open(int(found[1]))
-                self.pid = int(found[1])
+    async def known(self, seconds: float) -> None:
+        """Wait for bubblewrap's word, at most so long.
+
+        Before that it must not be killed: its child would not know yet that it has to die with it.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._heard.wait(), seconds)
 
     def kill(self) -> None:
         """Kill the whole namespace, if it is known and alive."""
@@ -69,3 +62,19 @@ class FirstProcess:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _learn(self) -> None:
+        try:
+            words = os.read(self._told, 4096)
+        except BlockingIOError:
+            return
+        self._words += words
+        found = _PID.search(self._words)
+        if found is None and words:
+            return
+        self._loop.remove_reader(self._told)
+        self._heard.set()
+        if found is not None and self.pid is None:
+            with suppress(ProcessLookupError):  # all is over already
+                self._descriptor = os.pidfd_open(int(found[1]))
+                self.pid = int(found[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -76,17 +75,13 @@ async def run(launch: Launch, limits: ExecutionLimits) -> Ending:
     """
     started = time.monotonic()
     with OutputPipe(limits.output_bytes, limits.flood_bytes) as pipe:
-        process = await asyncio.create_subprocess_exec(
-            *launch.argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=pipe.writer,
-            stderr=pipe.writer,
-            env=launch.environment,
-            cwd=launch.folder,
-            pass_fds=launch.inherited,
-            start_new_session=True,
-        )
-        child = _Child(process, launch.namespace)
+        spawning = asyncio.ensure_future(_spawn(launch, pipe.writer))
+        try:
+            # Left alone, asyncio would kill a half-started bubblewrap, whose child then lives on.
+            child = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            await (await spawning).end()
+            raise
         try:
             pipe.close_writer()
             stopped = await _watch(child, pipe, limits, started)
@@ -94,7 +89,21 @@ async def run(launch: Launch, limits: ExecutionLimits) -> Ending:
             await child.end()
         seconds = time.monotonic() - started
         pipe.drain()
-        return Ending(_shell_code(process.returncode), pipe.kept.text(), seconds, stopped)
+        return Ending(_shell_code(child.exited.result()), pipe.kept.text(), seconds, stopped)
+
+
+async def _spawn(launch: Launch, output: int) -> _Child:
+    process = await asyncio.create_subprocess_exec(
+        *launch.argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=launch.environment,
+        cwd=launch.folder,
+        pass_fds=launch.inherited,
+        start_new_session=True,
+    )
+    return _Child(process, launch.namespace)
 
 
 class _Child:
@@ -110,30 +119,29 @@ class _Child:
 
     async def end(self) -> None:
         """Kill what still runs and wait until it is gone."""
+        if self._first is None:
+            kill_tree(self._process.pid)
+            await self.exited
+            return
         try:
-            self._kill()
+            if not self.exited.done():
+                await self._first.known(_REAP_SECONDS)
+            # Bubblewrap is left alive to collect the first process; otherwise that becomes init's zombie.
+            self._first.kill()
             await asyncio.wait({self.exited}, timeout=_REAP_SECONDS)
             if not self.exited.done():
                 with suppress(ProcessLookupError):
                     self._process.kill()
                 await self.exited
-            if self._first is not None:
-                # Bubblewrap returns as soon as the script has ended, a moment before its orphans have.
-                await self._first.gone(_REAP_SECONDS)
-        finally:
-            if self._first is not None:
-                self._first.close()
-
-    def _kill(self) -> None:
-        if self._first is None:
-            kill_tree(self._process.pid)
-            return
-        self._first.learn()
-        # Bubblewrap is left alive to collect the first process; otherwise that becomes init's zombie.
-        self._first.kill()
-        if self._first.pid is None and not self.exited.done():
+            # Bubblewrap returns as soon as the script has ended, a moment before its orphans have.
+            await self._first.gone(_REAP_SECONDS)
+        except asyncio.CancelledError:  # once more, by somebody who cannot wait
+            self._first.kill()
             with suppress(ProcessLookupError):
                 self._process.kill()
+            raise
+        finally:
+            self._first.close()
 
 
 async def _watch(child: _Child, pipe: OutputPipe, limits: ExecutionLimits, started: float) -> Stop | None:
@@ -161,7 +169,5 @@ def _broken(root: int, limits: ExecutionLimits) -> Stop | None:
     return None
 
 
-def _shell_code(code: int | None) -> int:
-    if code is None:
-        return 128 + signal.SIGKILL
+def _shell_code(code: int) -> int:
     return 128 - code if code < 0 else code

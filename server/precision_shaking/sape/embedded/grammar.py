@@ -17,7 +17,8 @@ read, and each rule ends in the next state. Such rules cost the parser no stack,
 
 **Bounded text** counts characters. The smallest models find no end by themselves, and the bound leads them on
 to the next field: with bounds on all fields but the last, an answer is complete or was cut in its last field.
-It contains no `[[` at all: counting and the automaton would multiply into thousands of rules.
+It contains no `[[` at all, and a bracket counts as one with the character after it: counting and the
+automaton would multiply into thousands of rules.
 
 **Code** is a script inside a fence. Only it makes the smallest models stop where the script does, instead of
 going on to explain it until they are cut. A line that begins with a fence or with `[[` cannot be part of it.

@@ -31,14 +31,14 @@ class ModelOptions:
 
     Attributes:
         context: Tokens of prompt and answer together; never more than the model was trained on.
-        batch: Tokens per decode of a prompt. Small, for a cancellation waits for one at the most.
+        batch: Tokens per decode of a prompt: a cancellation may wait for one, a warm start repeats one.
         threads: CPU threads. None takes half of the processors to decode, which memory bounds, and all but
             one for prompts: threads that share a processor with somebody else wait for each other, and a
             busy machine then decodes ten times slower, not half as fast.
     """
 
     context: int = 8192
-    batch: int = 256
+    batch: int = 64
     threads: int | None = None
 
 
@@ -71,7 +71,8 @@ class Runtime:
     """A model in memory.
 
     The keys and values of what was decoded last stay in the context, so a prompt that begins like the one
-    before is only decoded from where it differs.
+    before is only decoded from the batch where it differs. Batches are never cut otherwise: kernels round by
+    the size of a batch, and a greedy answer must not depend on what was asked before.
     """
 
     def __init__(self, path: Path, options: ModelOptions) -> None:
@@ -93,6 +94,7 @@ class Runtime:
         self._batch_size = options.batch
         self._memory = library.llama_get_memory(context)
         self._held: list[int] = []  # the tokens whose keys and values are in the context
+        self._read = 0  # how many of them were decoded as a prompt, in batches
         self._abort = AbortFlag()
 
     def obey(self, abort: AbortFlag) -> None:
@@ -121,7 +123,8 @@ class Runtime:
                 f"The prompt has {len(prompt)} tokens and the model reads {self.context_size}: shorten it."
             )
         with Sampler(self._library, self.tokenizer.vocabulary, settings) as sampler:
-            reused = self._prefill(prompt)
+            reused = self._read_prompt(prompt[:-1])
+            self._decode(prompt[-1:], outputs="last")
             limit = min(settings.max_tokens, room)
             for written in range(limit):
                 logits = self._last_logits()
@@ -154,8 +157,7 @@ class Runtime:
                 f"Prompt and answer have {length} tokens and the model reads {self.context_size}: shorten it."
             )
         # The logits of a token are the forecast of the next one: the answer's begin at the prompt's last.
-        self._reuse(prompt[:-1])
-        self._decode_all(prompt[len(self._held) : -1])
+        self._read_prompt(prompt[:-1])
         given = [*prompt[-1:], *answer[:-1]]
         step = min(_SCORED_AT_ONCE, self._batch_size)
         scores: list[TokenScores] = []
@@ -167,32 +169,24 @@ class Runtime:
             scores += score_rows(logits, np.array(answer[start : start + step], np.int32), k)
         return scores
 
-    def _prefill(self, prompt: Sequence[int]) -> int:
-        """Bring the prompt into the context with the logits of its last token; return what was reused."""
-        self._reuse(prompt[:-1])
-        reused = len(self._held)
-        self._decode_all(prompt[reused:-1])
-        self._decode(prompt[-1:], outputs="last")
-        return reused
-
-    def _reuse(self, prompt: Sequence[int]) -> None:
-        """Forget what the context holds beyond its common beginning with the prompt."""
-        common = 0
-        for held, wanted in zip(self._held, prompt, strict=False):
-            if held != wanted:
-                break
-            common += 1
+    def _read_prompt(self, prompt: Sequence[int]) -> int:
+        """Make the context hold exactly this prompt; return how many of its tokens it held already."""
+        common = _common(self._held[: self._read], prompt)
+        if not common == len(prompt) == self._read:
+            common -= common % self._batch_size
         self._truncate(common)
+        reused = len(self._held)
+        for start in range(reused, len(prompt), self._batch_size):
+            self._decode(prompt[start : start + self._batch_size], outputs="none")
+            self._read = len(self._held)
+        return reused
 
     def _truncate(self, length: int) -> None:
         if not self._library.llama_memory_seq_rm(self._memory, 0, length, -1):
             self._library.llama_memory_clear(self._memory, True)  # a recurrent state cannot be wound back
             length = 0
         del self._held[length:]
-
-    def _decode_all(self, tokens: Sequence[int]) -> None:
-        for start in range(0, len(tokens), self._batch_size):
-            self._decode(tokens[start : start + self._batch_size], outputs="none")
+        self._read = min(self._read, length)
 
     def _decode(self, tokens: Sequence[int], outputs: Literal["none", "last", "all"]) -> None:
         """Append at most one batch of tokens to the context."""
@@ -223,6 +217,14 @@ class Runtime:
 
 def _score(logits: Floats, token: int, k: int | None) -> TokenScores | None:
     return None if k is None else score_rows(logits[None], np.array([token], np.int32), k)[0]
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return the length of the common beginning."""
+    for position, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return position
+    return min(len(one), len(other))
 
 
 def _context_params(library: Any, model: Any, options: ModelOptions) -> Any:

@@ -139,5 +139,6 @@ class Sampler:
         scaled = (logits[among] - logits[among[0]]).astype(np.float64)
         weights = np.exp(scaled)
         nucleus = np.cumsum(weights) - weights < settings.top_p * weights.sum()
+        nucleus[0] = True
         among, weights = among[nucleus], np.exp(scaled[nucleus] / settings.temperature)
         return int(self._random.choice(among, p=weights / weights.sum()))

@@ -79,7 +79,8 @@ export function sessionNode(session: Session): PlanNode {
   const over = session.phase === "over";
   const now = over ? `${session.status}, ${count(session.rows, "row")}` : [session.doing, stepOf(session)].join(" ").trim();
   return {
-    id: session.uid,
+    // The editor remembers what is open by its id, and does not open what had nothing below it.
+    id: session.steps.length === 0 ? session.uid : `${session.uid}/plan`,
     label: session.request || fileName(session.uri),
     description: `${fileName(session.uri)} · ${now}`,
     icon: over && session.status !== "done" ? "circle-slash" : PHASE_ICONS[session.phase],
@@ -93,7 +94,7 @@ export function sessionNode(session: Session): PlanNode {
 function stepNode(session: Session, step: Step, index: number): PlanNode {
   const attempts = step.attempts.length;
   return {
-    id: `${session.uid}/${index}`,
+    id: `${session.uid}/${index}${attempts === 0 ? "/untried" : ""}`,
     label: `${index + 1}. ${step.text}`,
     description: attempts === 0 ? "" : count(attempts, "attempt"),
     icon: STEP_ICONS[step.state],

@@ -1,11 +1,11 @@
-/** The other ways through a session: the lightbulb's menu, redo, a hand on the proposal, and plain words. */
+/** The other ways through a session: the lightbulb, redo, a hand on the proposal, and plain words. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { readDataset } from "./dataset.ts";
-import { buttonTitle, paletteTitle } from "./programs.ts";
-import { CAPITALISED, GREET, LOOPED } from "./scripts.ts";
+import { paletteTitle, title } from "./programs.ts";
+import { CAPITALISED, GREET, LOOPED, QUESTIONS } from "./texts.ts";
 import { perform } from "./stage.ts";
 import { instruct, judge, plan, work } from "./teacher.ts";
 import { until } from "./waiting.ts";
@@ -26,12 +26,12 @@ const play = {
 test("a code action starts a session, and words alone accept what the user changed by hand", { timeout: 240_000 }, () =>
   perform(play, async ({ workbench, database, photograph }) => {
     await workbench.openFile("greet.py");
-    await workbench.refactor(/Precision Shaking/);
-    await workbench.answer("Greet everybody who is named");
+    await workbench.lightbulb(/Precision Shaking/);
+    await workbench.answer(QUESTIONS.request, "Greet everybody who is named");
     await workbench.shows(workbench.modified, LOOPED, 90_000);
 
-    await workbench.button(buttonTitle("redo")).click();
-    await workbench.answer("The names must be capitalised.");
+    await workbench.button(title("redo")).click();
+    await workbench.answer(QUESTIONS.redo, "The names must be capitalised.");
     await workbench.shows(workbench.modified, CAPITALISED);
     await photograph("1-redone");
 
@@ -41,9 +41,8 @@ test("a code action starts a session, and words alone accept what the user chang
     await workbench.shows(workbench.modified, CAPITALISED + AMENDMENT);
     await photograph("2-amended");
 
-    await workbench.button(buttonTitle("feedback")).click();
-    await workbench.answer("Good, take it.");
-    await workbench.tab("greet.py").click();
+    await workbench.button(title("feedback")).click();
+    await workbench.answer(QUESTIONS.feedback, "Good, take it.");
     await workbench.shows(workbench.editor, CAPITALISED + AMENDMENT);
 
     const rows = await until("the rows to be complete", async () => {
@@ -69,10 +68,11 @@ test("a session that is stopped while the worker writes leaves the document and 
     async ({ workbench, database, photograph }) => {
       await workbench.openFile("greet.py");
       await workbench.run(paletteTitle("start"));
-      await workbench.answer("Greet everybody who is named");
+      await workbench.answer(QUESTIONS.request, "Greet everybody who is named");
       await workbench.statusItem(/worker is writing/).waitFor({ timeout: 90_000 });
       await photograph("1-writing");
       await workbench.run(paletteTitle("stop"));
+      await workbench.statusItem(/worker is writing/).waitFor({ state: "hidden" });
       await photograph("2-stopped");
       await workbench.shows(workbench.editor, GREET);
       assert.deepEqual((await readDataset(database)).rows, []);

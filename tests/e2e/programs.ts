@@ -12,7 +12,6 @@ interface Command {
   readonly command: string;
   readonly category: string;
   readonly title: string;
-  readonly shortTitle?: string;
 }
 
 interface Manifest {
@@ -30,16 +29,14 @@ export function extensionFile(): string {
   return join(folder, name);
 }
 
-/** How the command palette calls a command, for example "Precision Shaking: Show Logs". */
-export function paletteTitle(id: string): string {
-  const { category, title } = commandOf(id);
-  return `${category}: ${title}`;
+/** A command's title, which a button that is an icon says to screen readers. */
+export function title(id: string): string {
+  return commandOf(id).title;
 }
 
-/** How a button calls a command. */
-export function buttonTitle(id: string): string {
-  const { title, shortTitle } = commandOf(id);
-  return shortTitle ?? title;
+/** How the command palette calls a command, for example "Precision Shaking: Show Logs". */
+export function paletteTitle(id: string): string {
+  return `${commandOf(id).category}: ${title(id)}`;
 }
 
 function commandOf(id: string): Command {

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { readDataset, readStats } from "./dataset.ts";
-import { buttonTitle, paletteTitle } from "./programs.ts";
-import { BROKEN, CAPITALISED, DOCUMENTED, GREET, LOOPED } from "./scripts.ts";
+import { paletteTitle, title } from "./programs.ts";
+import { BROKEN, CAPITALISED, DOCUMENTED, GREET, LOOPED, QUESTIONS } from "./texts.ts";
 import { perform } from "./stage.ts";
 import { instruct, judge, plan, work } from "./teacher.ts";
 import { until } from "./waiting.ts";
@@ -38,31 +38,36 @@ test("a request becomes steps, a diff, a further edit, an accepted change and ro
   perform(play, async ({ workbench, database, saved, photograph }) => {
     await workbench.openFile("greet.py");
     await workbench.run(paletteTitle("start"));
+    await workbench.question(QUESTIONS.request).waitFor();
     await photograph("1-request");
-    await workbench.answer(REQUEST);
+    await workbench.answer(QUESTIONS.request, REQUEST);
 
     // The first script that the worker wrote does not run, so the first proposal is already the second attempt.
     await workbench.shows(workbench.modified, LOOPED, 90_000);
     await workbench.shows(workbench.original, GREET);
+    await workbench.lens(/ran without errors/).waitFor();
+    await workbench.notification(/greet/).waitFor({ state: "hidden" });
     await photograph("2-proposal");
 
-    await workbench.button(buttonTitle("furtherEdit")).click();
+    await workbench.button(title("furtherEdit")).click();
+    await workbench.question(QUESTIONS.furtherEdit).waitFor();
     await photograph("3-words");
-    await workbench.answer(WORDS);
+    await workbench.answer(QUESTIONS.furtherEdit, WORDS);
     await workbench.shows(workbench.modified, CAPITALISED);
     await workbench.shows(workbench.original, GREET);
     await photograph("4-further-edit");
 
-    await workbench.button(buttonTitle("accept")).click();
+    await workbench.button(title("accept")).click();
     await workbench.shows(workbench.modified, DOCUMENTED);
     // The second step begins with what the document now holds; the file waits for the user to save it.
     await workbench.shows(workbench.original, CAPITALISED);
     assert.equal(await saved("greet.py"), GREET);
     await photograph("5-second-step");
 
-    await workbench.button(buttonTitle("accept")).click();
-    await workbench.tab("greet.py").click();
+    await workbench.button(title("accept")).click();
+    // With the last step the diff goes, and the script is in front.
     await workbench.shows(workbench.editor, DOCUMENTED);
+    assert.equal(await workbench.tab(/attempt/).count(), 0);
     await photograph("6-accepted");
 
     await workbench.run("File: Save");

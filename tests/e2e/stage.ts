@@ -64,6 +64,8 @@ export async function perform(play: Play, act: (stage: Stage) => Promise<void>):
       saved: (file) => readFile(join(project, file), "utf8"),
       photograph: (moment) => workbench.screenshot(`${play.name}-${moment}`),
     };
+    // Until then the palette does not know the extension's commands.
+    await workbench.page.getByRole("tab", { name: "Precision Shaking" }).waitFor();
     await attempt(stage, act);
   } finally {
     await teacher.child.stop();

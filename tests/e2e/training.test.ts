@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { type Training, readDataset } from "./dataset.ts";
 import { finish } from "./processes.ts";
 import { PYTHON, paletteTitle } from "./programs.ts";
-import { CAPITALISED, GREET, LOOPED } from "./scripts.ts";
+import { CAPITALISED, GREET, LOOPED } from "./texts.ts";
 import { type Backstage, perform } from "./stage.ts";
 import { instruct, judge, plan, work } from "./teacher.ts";
 import { until } from "./waiting.ts";

@@ -82,7 +82,7 @@ export class Workbench {
   }
 
   tab(name: string | RegExp): Locator {
-    return this.page.locator(".tabs-container").getByRole("tab", { name });
+    return this.page.locator(".tabs-container").getByRole("tab", { name, exact: true });
   }
 
   /** F1, the command's title, Enter. */
@@ -94,16 +94,23 @@ export class Workbench {
     await row.click();
   }
 
-  /** Opens "Refactor…" for the text in front and picks an entry. */
-  async refactor(entry: string | RegExp): Promise<void> {
-    await this.run("Refactor...");
+  /** Clicks the lightbulb at the cursor and picks an entry of its menu. */
+  async lightbulb(entry: string | RegExp): Promise<void> {
+    await this.page.locator(".monaco-editor .lightBulbWidget:visible, .monaco-editor .codicon-light-bulb:visible").first().click();
     await this.page.locator(".action-widget").getByRole("option", { name: entry }).click();
   }
 
-  /** Types into the input box that asks for words, and presses Enter. */
-  async answer(words: string): Promise<void> {
+  /** The input box that asks this; the palette that it came from is not it. */
+  question(text: RegExp): Locator {
+    return this.page.locator(".quick-input-widget").filter({ hasText: text });
+  }
+
+  /** Waits for the question, types words and presses Enter. */
+  async answer(question: RegExp, words: string): Promise<void> {
+    await this.question(question).waitFor();
     await this.quickInput.fill(words);
     await this.page.keyboard.press("Enter");
+    await this.question(question).waitFor({ state: "hidden" });
   }
 
   get quickInput(): Locator {
@@ -123,6 +130,11 @@ export class Workbench {
   /** An entry of the status bar. */
   statusItem(text: RegExp): Locator {
     return this.page.locator(".statusbar-item").filter({ hasText: text });
+  }
+
+  /** A button above the proposed text. */
+  lens(name: RegExp): Locator {
+    return this.modified.locator(".codelens-decoration a").filter({ hasText: name });
   }
 
   /** The text editor in front that is no diff. */

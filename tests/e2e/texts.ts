@@ -1,4 +1,4 @@
-/** The script that the tests change, and what becomes of it. Short: only lines in view can be read in an editor. */
+/** Texts: the script that the tests change and what becomes of it (short, for only lines in view can be read), and questions. */
 
 export const GREET = `def greet(name):
     print("hello", name)
@@ -45,3 +45,11 @@ greet("world", "moon")
 export const ENDLESS = `while True:
     pass
 `;
+
+/** What the extension asks, word for word enough to know it. */
+export const QUESTIONS = {
+  request: /What should change in this script/,
+  redo: /What was wrong with it/,
+  furtherEdit: /What should change about it next/,
+  feedback: /in your own words/,
+};

@@ -9,9 +9,9 @@ import { isRunning } from "./sessions";
 /** Keep the context keys as the book is. */
 export function followContext(book: SessionBook): vscode.Disposable {
   return book.onDidChange(() => {
-    const waiting = book.waiting().flatMap(({ proposal }) => (proposal ? [proposalUri(proposal).path] : []));
+    const waiting = book.waiting().flatMap(({ proposal }) => (proposal ? [proposalUri(proposal).toString()] : []));
     set("waiting", waiting.length > 0);
-    set("waitingPaths", waiting);
+    set("waitingResources", waiting);
     set("running", book.all().some(isRunning));
   });
 }

@@ -8,9 +8,10 @@ import { fileName } from "./wording";
 export const BASE = "precision-shaking-base";
 export const PROPOSAL = "precision-shaking-proposal";
 
-/** A proposal's place: unique for the attempt, and named like the script so that it is coloured like it. */
+/** A proposal's place: its path is what the breadcrumbs show, and ends like the script so that it is coloured like it. */
 export function proposalUri(proposal: Proposal): vscode.Uri {
-  return vscode.Uri.from({ scheme: PROPOSAL, path: `/${proposal.session}/${proposal.attempt}/${fileName(proposal.uri)}` });
+  const path = `/step ${proposal.step + 1}/attempt ${proposal.cycle}/${fileName(proposal.uri)}`;
+  return vscode.Uri.from({ scheme: PROPOSAL, authority: proposal.session, path });
 }
 
 export function baseUri(proposal: Proposal): vscode.Uri {
@@ -19,15 +20,15 @@ export function baseUri(proposal: Proposal): vscode.Uri {
 
 /** A past attempt's place: it can be read and no longer be changed. */
 export function pastUri(proposal: Proposal): vscode.Uri {
-  return vscode.Uri.from({
-    scheme: BASE,
-    path: `/${proposal.session}/${proposal.attempt}/proposed/${fileName(proposal.uri)}`,
-  });
+  const uri = proposalUri(proposal);
+  return uri.with({ scheme: BASE, path: `/past${uri.path}` });
 }
 
-/** Which session a document of ours belongs to. */
-export function sessionOf(uri: vscode.Uri): string | undefined {
-  return uri.scheme === PROPOSAL || uri.scheme === BASE ? uri.path.split("/")[1] : undefined;
+/** Whether a document of ours belongs to this session. */
+export function belongsTo(uri: vscode.Uri, session: string): boolean {
+  // URIs write their authority in lower case.
+  const ours = uri.scheme === PROPOSAL || uri.scheme === BASE;
+  return ours && uri.authority.toLowerCase() === session.toLowerCase();
 }
 
 /** Serves the left sides. */
@@ -37,15 +38,15 @@ export class BaseDocuments implements vscode.TextDocumentContentProvider {
   readonly onDidChange = this.changes.event;
 
   set(uri: vscode.Uri, text: string): void {
-    const before = this.texts.get(uri.path);
-    this.texts.set(uri.path, text);
+    const before = this.texts.get(uri.toString());
+    this.texts.set(uri.toString(), text);
     if (before !== undefined && before !== text) {
       this.changes.fire(uri);
     }
   }
 
   provideTextDocumentContent(uri: vscode.Uri): string {
-    return this.texts.get(uri.path) ?? "";
+    return this.texts.get(uri.toString()) ?? "";
   }
 }
 
@@ -62,7 +63,7 @@ export class ProposalFiles implements vscode.FileSystemProvider {
   readonly onDidChangeFile = this.changes.event;
 
   has(uri: vscode.Uri): boolean {
-    return this.files.has(uri.path);
+    return this.files.has(uri.toString());
   }
 
   text(uri: vscode.Uri): string {
@@ -78,9 +79,9 @@ export class ProposalFiles implements vscode.FileSystemProvider {
 
   /** Drop every file of a session. */
   forget(session: string): void {
-    for (const path of this.files.keys()) {
-      if (path.startsWith(`/${session}/`)) {
-        this.files.delete(path);
+    for (const place of this.files.keys()) {
+      if (belongsTo(vscode.Uri.parse(place), session)) {
+        this.files.delete(place);
       }
     }
   }
@@ -92,8 +93,9 @@ export class ProposalFiles implements vscode.FileSystemProvider {
   writeFile(uri: vscode.Uri, content: Uint8Array): void {
     const now = Date.now();
     // The editor reloads a document only when its time moved on.
-    const changed = Math.max(now, (this.files.get(uri.path)?.changed ?? 0) + 1);
-    this.files.set(uri.path, { content, changed, created: this.files.get(uri.path)?.created ?? now });
+    const before = this.files.get(uri.toString());
+    const changed = Math.max(now, (before?.changed ?? 0) + 1);
+    this.files.set(uri.toString(), { content, changed, created: before?.created ?? now });
   }
 
   stat(uri: vscode.Uri): vscode.FileStat {
@@ -123,7 +125,7 @@ export class ProposalFiles implements vscode.FileSystemProvider {
   }
 
   private file(uri: vscode.Uri): MemoryFile {
-    const file = this.files.get(uri.path);
+    const file = this.files.get(uri.toString());
     if (!file) {
       throw vscode.FileSystemError.FileNotFound(uri);
     }

@@ -2,7 +2,6 @@
 
 import * as vscode from "vscode";
 
-import { PROPOSAL, sessionOf } from "./files";
 import type { SessionBook } from "./sessionBook";
 import type { Session } from "./sessions";
 import { outcomeText } from "./wording";
@@ -19,7 +18,7 @@ export class ProposalLenses implements vscode.CodeLensProvider, vscode.Disposabl
   }
 
   provideCodeLenses(document: vscode.TextDocument): vscode.CodeLens[] {
-    const session = document.uri.scheme === PROPOSAL ? this.book.get(sessionOf(document.uri) ?? "") : undefined;
+    const session = this.book.behind(document.uri);
     const top = new vscode.Range(0, 0, 0, 0);
     return session ? buttons(session).map((command) => new vscode.CodeLens(top, command)) : [];
   }

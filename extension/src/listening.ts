@@ -52,6 +52,7 @@ function take(uid: string, uri: string, event: SessionEvent, audience: Audience)
     void guarded(() => sessions.help(session));
   } else if (event.kind === "step_accepted") {
     void review.close(uid);
+    void guarded(() => setup.refreshDataset());
   } else if (event.kind === "session_failed") {
     void review.close(uid);
     void tellError(event.message);

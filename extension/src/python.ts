@@ -64,7 +64,7 @@ export async function findInterpreter(storage: string): Promise<Interpreter> {
     }
     tried.push(`${commandLine(interpreter)} (from ${interpreter.source}) ${problem}`);
   }
-  throw new NoServerError(`Precision Shaking needs its Python package: ${tried.join("; ")}.`);
+  throw new NoServerError(`Precision Shaking needs its Python package, install it or choose who has it: ${tried.join("; ")}.`);
 }
 
 /** Why this interpreter cannot run the server, as the end of a sentence; undefined when it can. */

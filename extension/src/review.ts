@@ -2,7 +2,7 @@
 
 import * as vscode from "vscode";
 
-import { BaseDocuments, baseUri, pastUri, PROPOSAL, ProposalFiles, proposalUri, sessionOf } from "./files";
+import { BaseDocuments, baseUri, belongsTo, pastUri, PROPOSAL, ProposalFiles, proposalUri } from "./files";
 import type { Proposal } from "./protocol";
 import { diffTitle } from "./wording";
 
@@ -29,7 +29,7 @@ export class Review {
         preview: false,
         preserveFocus: false,
       });
-      await closeTabs((shown) => sessionOf(shown) === proposal.session && shown.path !== uri.path);
+      await closeTabs((shown) => belongsTo(shown, proposal.session) && !same(shown, uri));
     });
   }
 
@@ -52,14 +52,14 @@ export class Review {
   /** Close the session's diff and drop what it held. */
   close(session: string): Promise<void> {
     return this.inTurn(async () => {
-      await closeTabs((shown) => sessionOf(shown) === session);
+      await closeTabs((shown) => belongsTo(shown, session));
       this.files.forget(session);
     });
   }
 
   /** Close the diff of an attempt; a newer one of the same session stays. */
   closeAttempt(proposal: Proposal): Promise<void> {
-    return this.inTurn(() => closeTabs((shown) => shown.path === proposalUri(proposal).path));
+    return this.inTurn(() => closeTabs((shown) => same(shown, proposalUri(proposal))));
   }
 
   /** Close what an earlier window left open: its texts are gone. */
@@ -105,5 +105,9 @@ async function saveQuietly(proposal: vscode.Uri): Promise<void> {
 }
 
 function openDocument(proposal: vscode.Uri): vscode.TextDocument | undefined {
-  return vscode.workspace.textDocuments.find(({ uri }) => uri.scheme === PROPOSAL && uri.path === proposal.path);
+  return vscode.workspace.textDocuments.find(({ uri }) => same(uri, proposal));
+}
+
+function same(one: vscode.Uri, other: vscode.Uri): boolean {
+  return one.toString() === other.toString();
 }

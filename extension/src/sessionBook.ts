@@ -3,6 +3,7 @@
 import * as vscode from "vscode";
 
 import type { SessionEvent } from "./events";
+import { belongsTo } from "./files";
 import type { Proposal } from "./protocol";
 import { answered, apply, isRunning, newSession, propose, type Session } from "./sessions";
 
@@ -23,6 +24,11 @@ export class SessionBook implements vscode.Disposable {
   /** The running session of a document. */
   of(uri: string): Session | undefined {
     return this.all().find((session) => session.uri === uri && isRunning(session));
+  }
+
+  /** The session that a document of ours belongs to. */
+  behind(uri: vscode.Uri): Session | undefined {
+    return this.all().find((session) => belongsTo(uri, session.uid));
   }
 
   /** Sessions whose proposal waits for an answer. */

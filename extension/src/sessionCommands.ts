@@ -4,7 +4,6 @@ import * as vscode from "vscode";
 
 import { askHelp, askRequest, askSession, askWords } from "./asking";
 import type { Verdict } from "./events";
-import { sessionOf } from "./files";
 import { answer, help, type Proposal, startSession, stopSession } from "./protocol";
 import type { Review } from "./review";
 import type { Server } from "./server";
@@ -167,7 +166,8 @@ export class SessionCommands {
   }
 
   private async pick(target: Target, choices: readonly Session[]): Promise<Session | undefined> {
-    const uid = uidOf(target) ?? activeSession();
+    const meant = target ?? vscode.window.activeTextEditor?.document.uri;
+    const uid = meant instanceof vscode.Uri ? (this.book.behind(meant)?.uid ?? meant.toString()) : uidOf(meant);
     return choices.find((session) => session.uid === uid || session.uri === uid) ?? (await askSession(choices));
   }
 
@@ -187,16 +187,9 @@ function given(words: string | undefined): Promise<string> | undefined {
   return words === undefined ? undefined : Promise.resolve(words.trim());
 }
 
-function uidOf(target: Target): string | undefined {
-  if (target instanceof vscode.Uri) {
-    return sessionOf(target) ?? target.toString();
-  }
+/** A line of the plan is called by its session first. */
+function uidOf(target: Exclude<Target, vscode.Uri>): string | undefined {
   return typeof target === "object" ? target.id.split("/")[0] : target;
-}
-
-function activeSession(): string | undefined {
-  const uri = vscode.window.activeTextEditor?.document.uri;
-  return uri && (sessionOf(uri) ?? uri.toString());
 }
 
 /** The script that a session is to be started on. */

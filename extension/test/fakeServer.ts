@@ -8,7 +8,7 @@ type Handler = (params: unknown) => unknown;
 type Cancellation = { onCancellationRequested(listener: () => void): unknown } | undefined;
 
 export const URI = "file:///work/greet.py";
-export const SESSION = "session-1";
+export const SESSION = "Session-1";
 
 export class FakeServer {
   starts = 0;

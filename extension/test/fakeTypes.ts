@@ -3,20 +3,22 @@
 export class Uri {
   private constructor(
     readonly scheme: string,
+    readonly authority: string,
     readonly path: string,
   ) {}
 
   static parse(text: string): Uri {
     const colon = text.indexOf(":");
-    return new Uri(text.slice(0, colon), decodeURIComponent(text.slice(colon + 1).replace(/^\/\//, "")));
+    const [, authority = "", path = ""] = /^(?:\/\/([^/]*))?(.*)$/.exec(text.slice(colon + 1)) ?? [];
+    return new Uri(text.slice(0, colon), authority, decodeURIComponent(path));
   }
 
   static file(path: string): Uri {
-    return new Uri("file", path);
+    return new Uri("file", "", path);
   }
 
-  static from({ scheme, path }: { scheme: string; path: string }): Uri {
-    return new Uri(scheme, path);
+  static from({ scheme, authority, path }: { scheme: string; authority?: string; path: string }): Uri {
+    return new Uri(scheme, authority ?? "", path);
   }
 
   get fsPath(): string {
@@ -24,11 +26,13 @@ export class Uri {
   }
 
   with({ scheme, path }: { scheme?: string; path?: string }): Uri {
-    return new Uri(scheme ?? this.scheme, path ?? this.path);
+    return new Uri(scheme ?? this.scheme, this.authority, path ?? this.path);
   }
 
   toString(): string {
-    return `${this.scheme}:${this.path.startsWith("/") ? "//" : ""}${encodeURI(this.path)}`;
+    // The real one writes the authority in lower case, too.
+    const authority = this.path.startsWith("/") ? `//${this.authority.toLowerCase()}` : "";
+    return `${this.scheme}:${authority}${encodeURI(this.path)}`;
   }
 }
 

@@ -77,7 +77,7 @@ describe("a proposal", () => {
     assert.deepEqual(diffs(stage), ["greet.py: step 1/2, attempt 1"]);
     assert.equal(rightSide(stage).text, "print('hello', 'world')\n");
     assert.equal(stage.editor.context.get("precisionShaking.waiting"), true);
-    assert.deepEqual(stage.editor.context.get("precisionShaking.waitingPaths"), [rightSide(stage).uri.path]);
+    assert.deepEqual(stage.editor.context.get("precisionShaking.waitingResources"), [rightSide(stage).uri.toString()]);
   });
 
   test("accepted as it is, it is sent without a text of its own, and closed", async () => {

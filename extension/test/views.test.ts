@@ -9,13 +9,13 @@ import { type PlanNode, sessionNode } from "../src/planView";
 import { answered, apply, newSession, propose, type Session } from "../src/sessions";
 import { transcriptLine } from "../src/transcript";
 import { count, diffTitle, fileName, outcomeText, size, statusText } from "../src/wording";
-import { proposalOf, URI } from "./fakeServer";
+import { proposalOf, SESSION, URI } from "./fakeServer";
 
 const EVENTS: readonly SessionEvent[] = [
   { kind: "plan_ready", steps: ["greet", "document"] },
   { kind: "step_started", step: 0, text: "greet" },
 ];
-const PLANNED = EVENTS.reduce(apply, newSession("session-1", URI, "greet the world"));
+const PLANNED = EVENTS.reduce(apply, newSession(SESSION, URI, "greet the world"));
 const WAITING = propose(PLANNED, proposalOf());
 
 describe("the plan", () => {
@@ -36,7 +36,7 @@ describe("the plan", () => {
 
   test("an attempt shows its diff, why it was written so, and what it printed", () => {
     const attempt = sessionNode(WAITING).children[0]?.children[0];
-    assert.deepEqual(attempt?.command?.arguments, ["session-1", "attempt-1"]);
+    assert.deepEqual(attempt?.command?.arguments, [SESSION, "attempt-1"]);
     assert.equal(attempt.tooltip, "The world is greeted.\n\nhello world\n");
     assert.equal(attempt.description, "waits for your answer, ran without errors");
   });

@@ -64,7 +64,7 @@ export async function findInterpreter(storage: string): Promise<Interpreter> {
     }
     tried.push(`${commandLine(interpreter)} (from ${interpreter.source}) ${problem}`);
   }
-  throw new NoServerError(`Precision Shaking needs its Python package, install it or choose who has it: ${tried.join("; ")}.`);
+  throw new NoServerError(`Precision Shaking found no Python that has its package; install it, or choose the interpreter: ${tried.join("; ")}.`);
 }
 
 /** Why this interpreter cannot run the server, as the end of a sentence; undefined when it can. */

@@ -57,7 +57,7 @@ describe("an interpreter is asked whether it can", () => {
     editor.settings = { interpreter: [command("empty", 1)] };
     await assert.rejects(findInterpreter(folder), (error) => {
       assert.ok(error instanceof NoServerError);
-      assert.match(error.message, /needs its Python package, .*empty \(from the setting\) cannot import precision_shaking\.$/);
+      assert.match(error.message, /has its package; .*empty \(from the setting\) cannot import precision_shaking\.$/);
       return true;
     });
   });

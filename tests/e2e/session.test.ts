@@ -68,6 +68,8 @@ test("a request becomes steps, a diff, a further edit, an accepted change and ro
     // With the last step the diff goes, and the script is in front.
     await workbench.shows(workbench.editor, DOCUMENTED);
     assert.equal(await workbench.tab(/attempt/).count(), 0);
+    await workbench.line(/^3 rows/).waitFor();
+    await workbench.notification(/taking your answer/).waitFor({ state: "hidden" });
     await photograph("6-accepted");
 
     await workbench.run("File: Save");

@@ -96,8 +96,10 @@ export class Workbench {
 
   /** Clicks the lightbulb at the cursor and picks an entry of its menu. */
   async lightbulb(entry: string | RegExp): Promise<void> {
-    await this.page.locator(".monaco-editor .lightBulbWidget:visible, .monaco-editor .codicon-light-bulb:visible").first().click();
-    await this.page.locator(".action-widget").getByRole("option", { name: entry }).click();
+    await this.page.locator(".monaco-editor .codicon-light-bulb:visible").first().click();
+    // The menu takes no clicks until the mouse has moved; its first entry is chosen already.
+    await this.page.locator(".action-widget .focused").and(this.page.getByRole("option", { name: entry })).waitFor();
+    await this.page.keyboard.press("Enter");
   }
 
   /** The input box that asks this; the palette that it came from is not it. */
@@ -120,6 +122,11 @@ export class Workbench {
   /** A button in the title of the editor that is in front. */
   button(name: string | RegExp): Locator {
     return this.page.locator(".editor-group-container.active .editor-actions").getByRole("button", { name });
+  }
+
+  /** A line of a tree in the side bar. */
+  line(text: RegExp): Locator {
+    return this.page.locator(".sidebar .monaco-list-row").filter({ hasText: text });
   }
 
   /** A message in the corner. */

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from precision_shaking import __version__
+
+if TYPE_CHECKING:
+    import argparse
 
 # Where a command's own options begin, they belong to the module that runs it.
 _SERVE = "precision_shaking.lsp.stdio"
@@ -37,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    # Not at the top: the language server has no use for it and is in a hurry.
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="precision-shaking",
         description="Change scripts with language models, and turn what you think of it into a dataset.",

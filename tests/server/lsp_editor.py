@@ -62,6 +62,7 @@ class Editor:
         self.edits = []
         self.keys = {}
         self.key_requests = []
+        self.registered = []
         self.buttons = asyncio.Queue()
         self.questions = asyncio.Queue()
         self.shown_files = asyncio.Queue()
@@ -79,6 +80,7 @@ class Editor:
                 types.WINDOW_SHOW_MESSAGE_REQUEST: self._choose,
                 types.WINDOW_SHOW_DOCUMENT: self._show_document,
                 types.PROGRESS: self.progress.put_nowait,
+                types.CLIENT_REGISTER_CAPABILITY: self._register,
             }
         )
 
@@ -162,6 +164,9 @@ class Editor:
         params = types.ExecuteCommandParams(command, list(arguments))
         return await self.client.workspace_execute_command_async(params)
 
+    def _register(self, params):
+        self.registered += [registration.method for registration in params.registrations]
+
     def _api_key(self, params):
         self.key_requests.append(params["teacher"])
         return {"key": self.keys.get(params["teacher"])}
@@ -201,12 +206,16 @@ def _offset(text, position):
 
 
 @asynccontextmanager
-async def editor(home, *, behaviour="honest", capabilities=CAPABILITIES, command=SERVE, **options):
-    """A server with its own data folder and an editor that has initialized it."""
+async def editor(home, *, behaviour="honest", capabilities=CAPABILITIES, section=None, **options):
+    """A server with its own data folder and an editor that has initialized it.
+
+    `section` is what the editor answers when it is asked for its settings, `options` is what it starts with.
+    """
     client = LanguageClient(protocol_cls=_Protocol, converter_factory=default_converter)
+    client.set_configuration(section, section="precisionShaking")
     register_lsp_features(client)
     env = {**os.environ, "PRECISION_SHAKING_HOME": str(home)}
-    await client.start_io(*command, env=env)
+    await client.start_io(*SERVE, env=env)
     options = {"clientCommands": True, **options}
     params = types.InitializeParams(capabilities, initialization_options=options)
     result = await asyncio.wait_for(client.initialize_session(params), PATIENCE)

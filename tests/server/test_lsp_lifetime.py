@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
+from lsprotocol import types
 from scripted_teacher import ScriptedTeacher, instruct, plan, work
 
-from tests.server.lsp_editor import PATIENCE, SERVE, editor, wait_for_end
+from tests.server.lsp_editor import CAPABILITIES, PATIENCE, SERVE, editor, wait_for_end
 
 URI = "file:///greet.py"
 
@@ -117,6 +119,31 @@ async def test_a_wrong_setting_is_told_after_the_start(home):
     async with editor(home, maxAttempts=0) as ed:
         message = await ed.next_message()
         assert message == "The setting precisionShaking.maxAttempts must be a whole number of at least 1."
+
+
+def _asking_for_settings():
+    change = types.DidChangeConfigurationClientCapabilities(dynamic_registration=True)
+    workspace = attrs.evolve(CAPABILITIES.workspace, configuration=True, did_change_configuration=change)
+    return attrs.evolve(CAPABILITIES, workspace=workspace)
+
+
+async def test_settings_are_asked_for_and_read_again_when_they_change(home):
+    with _slow_teacher() as first, _slow_teacher() as second:
+        section = {"teachers": [first.teacher("openai/first")], "maxAttempts": None}
+        async with editor(home, capabilities=_asking_for_settings(), section=section) as ed:
+            ed.open(URI, "print(1)\n")
+            session = await ed.start(URI)
+            assert (await ed.next_event("session_started"))["teachers"] == ["openai/first"]
+            await ed.ask("stopSession", {"session": session})
+            assert ed.registered == ["workspace/didChangeConfiguration"]
+
+            ed.client.set_configuration(
+                {"teachers": [second.teacher("openai/second")]}, section="precisionShaking"
+            )
+            ed.client.workspace_did_change_configuration(types.DidChangeConfigurationParams(None))
+            await ed.next_event_of_the_end()
+            await ed.start(URI)
+            assert (await ed.next_event("session_started"))["teachers"] == ["openai/second"]
 
 
 async def test_log_records_of_ours_reach_the_editor_and_no_script_does(home):

@@ -165,6 +165,22 @@ async def test_help_is_asked_for_with_buttons(home, uri):
             assert [action.title for action in question.actions] == ["Try again", "Skip this step", "Stop"]
 
 
+async def test_working_agents_are_a_progress_that_stops_the_session(home, uri):
+    waiting = {"content": work(FIRST), "delay": 600}
+    with _teacher(FIRST, worker=[waiting]) as teacher:
+        async with editor(home, clientCommands=False, teachers=[teacher.teacher()]) as ed:
+            ed.open(uri, BASE)
+            await ed.run("precisionShaking.server.start", uri, "wait")
+            begun = await ed.patiently(ed.progress.get())
+            assert (begun.value["kind"], begun.value["cancellable"]) == ("begin", True)
+            while "worker" not in (await ed.next_report())["message"]:
+                pass
+            ed.client.window_work_done_progress_cancel(types.WorkDoneProgressCancelParams(begun.token))
+            assert (await ed.next_event_of_the_end())["status"] == "abandoned"
+            while (await ed.next_report())["kind"] != "end":
+                pass
+
+
 async def test_an_editor_that_cannot_apply_edits_is_told_so(home, uri):
     workspace = attrs.evolve(CAPABILITIES.workspace, apply_edit=False)
     capabilities = attrs.evolve(CAPABILITIES, workspace=workspace)

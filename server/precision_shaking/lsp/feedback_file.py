@@ -6,9 +6,6 @@ stands above the line of scissors is the user's; below it the proposal can be re
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from difflib import unified_diff
 from pathlib import Path
 
 from attrs import define, field
@@ -33,6 +30,8 @@ def request_page(document: str) -> str:
 
 def proposal_page(step: str, reasoning: str, base: str, proposed: str, output: str) -> str:
     """The page that shows a proposal and asks what the user thinks of it."""
+    from difflib import unified_diff
+
     diff = "".join(unified_diff(split(base), split(proposed), "document", "proposal"))
     return "\n".join(
         [
@@ -76,6 +75,9 @@ class FeedbackFiles:
 
     def write(self, name: str, page: str, kind: str, about: str) -> Path:
         """Write a page; saving it means `kind` about `about`."""
+        # Here and below: an editor with our client never needs these files, nor the time to load this.
+        import tempfile
+
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="precision-shaking-")).resolve()
         path = self._folder / name
@@ -94,6 +96,8 @@ class FeedbackFiles:
     def clear(self) -> None:
         """Delete them all."""
         if self._folder is not None:
+            import shutil
+
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
         self._meaning.clear()

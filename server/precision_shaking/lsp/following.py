@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from precision_shaking.lsp import dialogs, proposals, protocol
+from precision_shaking.lsp.activity import Activity
 from precision_shaking.lsp.applying import Written, bring_in
 from precision_shaking.lsp.rpc import RefusedError
 from precision_shaking.sape.events import (
@@ -28,12 +29,14 @@ async def follow(server: Server, session: Session, events: asyncio.Queue[Session
     """Hand on the session's events until it ends."""
     # The answer to the request that started the session is sent first: it names the session.
     await asyncio.sleep(0)
+    activity = Activity(server, session)
     try:
         event: SessionEvent | None = None
         while not isinstance(event, SessionFinished | SessionFailed):
             event = await events.get()
             params = protocol.SessionEventParams(session.uid, session.uri, to_json(event))
             server.tell(protocol.SESSION_EVENT, params)
+            await activity.follow(event)
             await _react(server, session, event)
     except asyncio.CancelledError:
         # The server is ending; there is no time for a farewell.
@@ -67,6 +70,8 @@ async def _react(server: Server, session: Session, event: SessionEvent) -> None:
             if not server.settings.client_commands:
                 server.run_task(dialogs.ask_for_help(server, session, event), "ask for help")
         case SessionFinished() | SessionFailed():
+            if session.owes and isinstance(event, SessionFinished):
+                await _hold(server, session, event.script)
             if not server.settings.client_commands:
                 dialogs.say_farewell(server, event)
 
@@ -82,6 +87,7 @@ async def _hold(server: Server, session: Session, script: str) -> None:
         why = "" if isinstance(result, Written) else result.why
     except RefusedError as error:
         why = str(error)
+    session.owes = bool(why)
     if not why:
         session.base = script
         return

@@ -32,7 +32,12 @@ class Bar:
 
 @asynccontextmanager
 async def progress(
-    server: Server, title: str, token: types.ProgressToken | None, on_cancel: Callable[[], None]
+    server: Server,
+    title: str,
+    token: types.ProgressToken | None,
+    on_cancel: Callable[[], object],
+    *,
+    measured: bool = True,
 ) -> AsyncIterator[Bar]:
     """Show a progress as long as the block runs.
 
@@ -41,6 +46,7 @@ async def progress(
         title: What is going on.
         token: The client's own; without it one is made, where the client can show it.
         on_cancel: Called when the user cancels it.
+        measured: Whether it will say percentages.
     """
     bars = server.work_done_progress
     if token is None and get_capability(server.client_capabilities, "window.work_done_progress", False):
@@ -49,7 +55,8 @@ async def progress(
     if token is None:
         yield Bar(server, None)
         return
-    bars.begin(token, types.WorkDoneProgressBegin(title, cancellable=True, percentage=0))
+    percentage = 0 if measured else None
+    bars.begin(token, types.WorkDoneProgressBegin(title, cancellable=True, percentage=percentage))
     loop = asyncio.get_running_loop()
     bars.tokens[token].add_done_callback(lambda _: loop.call_soon(on_cancel))
     try:

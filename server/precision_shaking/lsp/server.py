@@ -23,6 +23,8 @@ from precision_shaking.settings import Settings, SettingsError
 
 logger = logging.getLogger(__name__)
 
+# An editor that does not answer is no reason not to work.
+_SETTINGS_SECONDS = 5.0
 _SCHEMES = ("file", "untitled", "vscode-remote", "")
 
 
@@ -37,12 +39,19 @@ class Server(LanguageServer):
         self.sessions = Sessions()
         self.watch = Watch()
         self.feedback_files = FeedbackFiles()
+        self.reading_settings: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def was_shut_down(self) -> bool:
         """Whether the client asked for a shutdown before it left."""
         return self.protocol.was_shut_down
+
+    async def settings_now(self) -> Settings:
+        """The settings, once the editor has answered the question for them."""
+        if self.reading_settings is not None:
+            await asyncio.wait({self.reading_settings}, timeout=_SETTINGS_SECONDS)
+        return self.settings
 
     def run_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run something that no request waits for. What goes wrong is shown or, when it is a bug, logged."""

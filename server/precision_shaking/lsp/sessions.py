@@ -23,6 +23,7 @@ class Session:
         answering: Whether an answer is on its way: a second click must not become a second answer.
         holds_accepted: Whether the document already holds the text of the acceptance that the engine is about
             to report. False when the feedback analyzer decided: then the text still has to be written.
+        owes: Whether an accepted text could not be written into the document.
     """
 
     uid: str
@@ -35,6 +36,7 @@ class Session:
     help: HelpNeeded | None = None
     answering: bool = False
     holds_accepted: bool = False
+    owes: bool = False
 
 
 @define

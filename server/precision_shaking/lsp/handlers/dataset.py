@@ -30,7 +30,7 @@ def register(server: Server) -> None:
 
 
 async def _count(server: Server) -> dict[str, Any]:
-    database = server.settings.database
+    database = (await server.settings_now()).database
     process = await asyncio.create_subprocess_exec(
         *[sys.executable, "-P", "-m", "dorpo", "stats", "--json"],
         *(["--db", str(database)] if database else []),

@@ -38,12 +38,12 @@ def register(server: Server) -> None:
         logger.info("Precision Shaking %s is ready", server.version)
         for complaint in complaints:
             server.warn(complaint)
-        server.run_task(_follow_settings(server), "read the settings")
+        server.reading_settings = server.run_task(_follow_settings(server), "read the settings")
 
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
     async def configured(params: types.DidChangeConfigurationParams) -> None:
         if _can_ask_for_settings(server):
-            server.run_task(_read_settings(server), "read the settings")
+            server.reading_settings = server.run_task(_read_settings(server), "read the settings")
         elif isinstance(params.settings, dict):
             _use(server, params.settings.get(SECTION))
 

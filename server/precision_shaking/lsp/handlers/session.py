@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from pygls.exceptions import JsonRpcException
+
 from precision_shaking.lsp import protocol
 from precision_shaking.lsp.codec import WireFormatError, from_wire
 from precision_shaking.lsp.following import follow
@@ -13,7 +15,7 @@ from precision_shaking.lsp.sessions import Session
 from precision_shaking.sape import wire
 from precision_shaking.sape.events import SessionEvent
 from precision_shaking.sape.process import EngineProcess
-from precision_shaking.settings import split_teacher
+from precision_shaking.settings import Settings, split_teacher
 
 # Models that run in the engine itself: there is nobody to show a key to.
 _KEYLESS = "embedded/"
@@ -48,7 +50,8 @@ async def start_session(server: Server, params: protocol.StartSessionParams) -> 
         raise RefusedError("The change request is empty; say what should change.")
     server.sessions.reserve(params.uri)
     try:
-        teachers = await _teachers(server)
+        settings = await server.settings_now()
+        teachers = await _teachers(server, settings)
         document = server.document(params.uri)
         return await _begin(
             server,
@@ -58,9 +61,9 @@ async def start_session(server: Server, params: protocol.StartSessionParams) -> 
                 request=params.request.strip(),
                 teachers=teachers,
                 language=document.language_id or "",
-                db=str(server.settings.database) if server.settings.database else None,
-                max_attempts=server.settings.max_attempts,
-                execute=server.settings.execute,
+                db=str(settings.database) if settings.database else None,
+                max_attempts=settings.max_attempts,
+                execute=settings.execute,
             ),
         )
     finally:
@@ -82,20 +85,20 @@ async def _begin(server: Server, start: wire.StartParams) -> Session:
     return session
 
 
-async def _teachers(server: Server) -> tuple[wire.TeacherAccess, ...]:
+async def _teachers(server: Server, settings: Settings) -> tuple[wire.TeacherAccess, ...]:
     """The pool, with the keys that the user keeps in the editor."""
     pool = []
-    for text in server.settings.teachers:
+    for text in settings.teachers:
         name, base_url = split_teacher(text)
-        asks = server.settings.client_commands and not name.startswith(_KEYLESS)
+        asks = settings.client_commands and not name.startswith(_KEYLESS)
         pool.append(wire.TeacherAccess(name, base_url, await _key(server, text) if asks else None))
     return tuple(pool)
 
 
 async def _key(server: Server, teacher: str) -> str | None:
-    answer = await server.ask(protocol.API_KEY, protocol.ApiKeyParams(teacher))
     try:
+        answer = await server.ask(protocol.API_KEY, protocol.ApiKeyParams(teacher))
         return from_wire(answer, protocol.ApiKeyResult).key
-    except WireFormatError:
+    except (WireFormatError, JsonRpcException):
         # Never repeat what was answered: it may be the key in the wrong place.
         raise RefusedError(f"The editor did not say which key belongs to {teacher}; set it again.") from None

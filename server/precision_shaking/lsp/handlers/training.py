@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from precision_shaking.lsp import protocol
 from precision_shaking.lsp.progress import Bar, progress
 from precision_shaking.lsp.rpc import CANCELLED_BY_CLIENT, RefusedError, request
 from precision_shaking.lsp.server import Server
-from precision_shaking.lsp.trainer import Trainer
+
+if TYPE_CHECKING:
+    from precision_shaking.lsp.trainer import Trainer
 
 # The trainer's exit status after it was interrupted and has saved.
 _CANCELLED = 130
@@ -30,8 +32,9 @@ async def train(server: Server, params: protocol.StartTrainingParams) -> protoco
         RefusedError: A training is running already, or the trainer could not do it and says why.
     """
     from dorpo.paths import home
+    from precision_shaking.lsp.trainer import Trainer
 
-    trainer = Trainer.start(server.settings, home())
+    trainer = Trainer.start(await server.settings_now(), home())
     async with progress(server, "Training the student", params.work_done_token, trainer.interrupt) as bar:
         listening = asyncio.create_task(_listen(trainer, bar))
         try:

@@ -13,6 +13,9 @@ from precision_shaking.sape.embedded.models import DEFAULT_MODEL, locate
 from precision_shaking.sape.sandbox.interpreter import find_interpreter
 from precision_shaking.sape.sandbox.probe import probe
 
+# Read when torch is loaded: threads that wait in a loop starve the other suites on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def _require_tool(available: bool, reason: str) -> None:
     if available:

@@ -1,0 +1,65 @@
+"""From a batch to the two numbers per response token that the objective is made of.
+
+The plain way, which every model supports and everything cleverer is measured against: every response is read
+behind its own copy of the prompt.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dorpo.batches import Batch
+from dorpo.head import head_of
+from dorpo.loss import topk_kl_and_logps
+
+
+def token_scores(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """KL to the teacher and log-probability of every response token.
+
+    Args:
+        model: A causal language model, with adapters or without.
+        batch: N response tokens.
+
+    Returns:
+        (KL [N], log q [N]) in nats, see `dorpo.loss.topk_kl_and_logps`.
+    """
+    # The layers inside a PeftModel keep their adapters; the wrapper itself adds nothing to the forward pass.
+    student = model.get_base_model() if hasattr(model, "get_base_model") else model
+    logits = head_of(student).logits(separate_states(student, batch))
+    return topk_kl_and_logps(
+        logits, batch["target"], batch["topk_ids"], batch["topk_logps"], batch["topk_mask"]
+    )
+
+
+def separate_states(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """The hidden state that predicts each response token.
+
+    Args:
+        model: A causal language model, without a wrapper around it.
+        batch: S responses with N tokens in all.
+
+    Returns:
+        [N, H], in the order of `batch["target"]`.
+    """
+    texts = [_text(batch, seq) for seq in range(batch["seq_group"].shape[0])]
+    longest = max(text.shape[0] for text in texts)
+    input_ids = torch.zeros(len(texts), longest, dtype=torch.long, device=batch["input_ids"].device)
+    attention = torch.zeros_like(input_ids)
+    for row, text in enumerate(texts):
+        input_ids[row, : text.shape[0]] = text
+        attention[row, : text.shape[0]] = 1
+    decoder = model.get_decoder()  # type: ignore[no-untyped-call]  # of transformers
+    states: Tensor = decoder(input_ids=input_ids, attention_mask=attention, use_cache=False).last_hidden_state
+    return states[batch["seq_ids"], batch["position_ids"][batch["source"]]]
+
+
+def _text(batch: Batch, seq: int) -> Tensor:
+    """Prompt and response of one sequence, without its last token, which predicts nothing."""
+    group = batch["seq_group"][seq]
+    branch = (batch["seq_group"][:seq] == group).sum()
+    member = (batch["branch_ids"] == -1) | (batch["branch_ids"] == branch)
+    return batch["input_ids"][(batch["group_ids"] == group) & member][:-1]

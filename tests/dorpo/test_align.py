@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -42,7 +43,7 @@ def masses(target: Target | None) -> dict[int, float]:
 
 def cut(text: bytes, places: set[int]) -> list[bytes]:
     ends = sorted({place % (len(text) + 1) for place in places} | {0, len(text)})
-    return [text[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [text[start:end] for start, end in pairwise(ends)]
 
 
 @given(st.binary(min_size=1, max_size=40), st.sets(st.integers(0, 40)), st.sets(st.integers(0, 40)))

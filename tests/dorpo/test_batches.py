@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
+from tiny_student import byte_tokens
 
 from dorpo import softlabels
 from dorpo.align import Kind, hard
 from dorpo.batches import Group, collate, encode_rows
 from dorpo.softlabels import TokenScore
 from dorpo.store import Row
-from tiny_student import byte_tokens
 
 pytestmark = pytest.mark.train
 

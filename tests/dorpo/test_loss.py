@@ -205,7 +205,7 @@ GROUPS = [
 
 
 def forward(groups, seed=0):
-    """Random but reproducible logits for every response token; the same token in the same place gets the same."""
+    """Random logits for every response token: the same token in the same place gets the same."""
     batch = collate(groups)
     rows = [
         torch.randn(50, generator=torch.Generator().manual_seed(seed + 1000 * int(t) + int(p)))

@@ -1,0 +1,183 @@
+"""One training, from the dataset to an adapter on disk."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import torch
+from attrs import define, field
+from transformers import PrinterCallback, ProgressCallback, set_seed
+
+from dorpo.batches import encode_rows
+from dorpo.callbacks import ReportProgress, StopWhenAsked
+from dorpo.cancellation import Cancellation, TrainingCancelledError
+from dorpo.evaluate import evaluate
+from dorpo.store import Row, Store
+from dorpo.student import Student, StudentError, load_student
+from dorpo.trainer import DORPOConfig, DORPOTrainer
+from dorpo.training_events import TrainingEvaluated, TrainingEvent, TrainingFinished, TrainingStarted
+from dorpo.training_plan import TrainingPlan, choose_device, make_plan, time_forward
+from dorpo.training_request import TrainingRefusedError, TrainingRequest
+
+# For students that do not say how much they can read.
+_UNKNOWN_WINDOW = 8192
+# The first step of a warm-up has the learning rate 0: a short training cannot spare it.
+_WARMUP, _STEPS_TO_WARM_UP = 0.1, 20
+
+
+@define(eq=False)
+class Training:
+    """A training under way.
+
+    Attributes:
+        request: What was asked for.
+        rows: The dataset's rows, see `dorpo.training_request.read_rows`.
+        fingerprint: Of these rows.
+        report: Gets every event.
+        cancellation: The user's wish to stop.
+        uid: Its name in the dataset.
+    """
+
+    request: TrainingRequest
+    rows: Sequence[Row]
+    fingerprint: str
+    report: Callable[[TrainingEvent], None]
+    cancellation: Cancellation
+    uid: str = field(factory=lambda: uuid.uuid4().hex)
+    _begun: float = field(factory=time.monotonic, init=False)
+    _figures: dict[str, Any] = field(factory=dict, init=False)
+    _log: list[dict[str, float]] = field(factory=list, init=False)
+    _last_step: int = field(default=0, init=False)
+
+    def run(self) -> str:
+        """Train, and leave an adapter in the output folder.
+
+        Returns:
+            "done", or "cancelled" when the wish to stop came after everything was loaded.
+
+        Raises:
+            TrainingRefusedError: The device, the student or the rows do not allow it.
+            TrainingCancelledError: The wish to stop came before there was anything to keep.
+        """
+        with self.cancellation.interruptible():
+            device = choose_device(self.request.device)
+            student = self._load(device)
+            window = getattr(student.model.config, "max_position_embeddings", None) or _UNKNOWN_WINDOW
+            plan = make_plan(encode_rows(self.rows, student.tokens), self.request, window)
+            seconds = plan.seconds(time_forward(student.model))
+        self._begin(student, plan, device, seconds)
+        try:
+            self._train(student, plan, device)
+            status = "cancelled" if self.cancellation.requested else "done"
+        except TrainingCancelledError:
+            status = "cancelled"
+        except BaseException as error:
+            self._end("failed", f"{type(error).__name__}: {error}")
+            raise
+        self._save(student, status)
+        self._end(status, None)
+        return status
+
+    def _load(self, device: str) -> Student:
+        set_seed(self.request.seed)
+        try:
+            return load_student(
+                self.request.student, device=device, allow_download=self.request.allow_download
+            )
+        except StudentError as error:
+            raise TrainingRefusedError(str(error)) from error
+
+    def _begin(self, student: Student, plan: TrainingPlan, device: str, seconds: float) -> None:
+        rows = [uid for group in plan.trained for uid in group.rows]
+        config = {name: str(value) for name, value in attrs.asdict(self.request).items()}
+        with Store.open(self.request.db, create=False) as store:
+            store.start_training(
+                self.uid,
+                dataset_sha256=self.fingerprint,
+                rows=rows,
+                student=student.name,
+                config=json.dumps(config),
+                output=str(self.request.output.absolute()),
+            )
+        self.report(
+            TrainingStarted(
+                run=self.uid,
+                rows=len(rows),
+                prompts=len(plan.trained),
+                skipped=plan.skipped,
+                held_out=len(plan.held_out),
+                tokens=plan.tokens,
+                student=student.name,
+                device=device,
+                steps=plan.steps,
+                estimate_seconds=round(seconds, 1),
+            )
+        )
+
+    def _train(self, student: Student, plan: TrainingPlan, device: str) -> None:
+        begun = time.monotonic()
+        self._evaluate(student, plan, "before")
+        watchers = [
+            StopWhenAsked(self.cancellation),
+            ReportProgress(self.report, seconds_after=time.monotonic() - begun),
+        ]
+        trainer = DORPOTrainer(student.model, self._config(plan, device), plan.trained, callbacks=watchers)
+        # The Trainer's own progress goes to standard output, which belongs to ours.
+        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(ProgressCallback)
+        trainer.train()
+        self._last_step, self._log = trainer.state.global_step, trainer.state.log_history
+        self._evaluate(student, plan, "after")
+
+    def _evaluate(self, student: Student, plan: TrainingPlan, when: str) -> None:
+        with self.cancellation.interruptible():
+            result = attrs.asdict(evaluate(student.model, plan.measured))
+        self._figures[when] = result
+        on = "held-out rows" if plan.held_out else "training rows"
+        self.report(TrainingEvaluated(when=when, on=on, **result))
+
+    def _config(self, plan: TrainingPlan, device: str) -> DORPOConfig:
+        return DORPOConfig(
+            output_dir=str(self.request.output),
+            max_steps=plan.steps,
+            gradient_accumulation_steps=plan.per_step,
+            beta=self.request.beta,
+            kd_alpha=self.request.kd_alpha,
+            learning_rate=self.request.learning_rate,
+            warmup_steps=_WARMUP if plan.steps >= _STEPS_TO_WARM_UP else 0,
+            seed=self.request.seed,
+            use_cpu=device == "cpu",
+            bf16=device == "cuda" and torch.cuda.is_bf16_supported(),
+            save_strategy="no",
+        )
+
+    def _save(self, student: Student, status: str) -> None:
+        """The adapter, its tokenizer, and how it came to be."""
+        output, seconds = self.request.output, round(time.monotonic() - self._begun, 1)
+        student.model.save_pretrained(output)
+        student.tokens.tokenizer.save_pretrained(output)
+        about = {
+            "run": self.uid,
+            "status": status,
+            "student": student.name,
+            "dataset_sha256": self.fingerprint,
+            "last_step": self._last_step,
+            "seconds": seconds,
+            **self._figures,
+            "log": self._log,
+        }
+        (output / "metrics.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        self.report(
+            TrainingFinished(
+                status=status, output=str(output.absolute()), seconds=seconds, metrics=self._figures
+            )
+        )
+
+    def _end(self, status: str, error: str | None) -> None:
+        with Store.open(self.request.db, create=False) as store:
+            store.finish_training(self.uid, status, self._last_step, json.dumps(self._figures), error)

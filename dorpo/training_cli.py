@@ -1,0 +1,149 @@
+"""`python -m dorpo train`: its options, its signals, its streams and its exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+
+from dorpo.cancellation import Cancellation, TrainingCancelledError
+from dorpo.paths import default_path
+from dorpo.progress import Bar, JsonLines
+from dorpo.training_events import TrainingEvent, TrainingFailed
+from dorpo.training_request import TrainingRefusedError, TrainingRequest, prepare_output, read_rows
+
+_CANCELLED = 130
+_REFUSED = 2
+
+
+def add_arguments(subparsers: Any) -> None:
+    """Register the subcommand; its parser sets `run`."""
+    defaults = TrainingRequest(db=Path(), student="smollm2", output=Path())
+    parser: argparse.ArgumentParser = subparsers.add_parser("train", help="train a student on the rows")
+    parser.add_argument("--db", type=Path, metavar="FILE", help="the dataset (default: the user's own)")
+    parser.add_argument(
+        "--student", default=defaults.student, help="smollm2, a folder, a GGUF file, or a hub model"
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where the adapter goes")
+    parser.add_argument(
+        "--max-steps", type=_positive, metavar="N", help="optimizer steps (default: by --epochs)"
+    )
+    parser.add_argument("--epochs", type=float, default=defaults.epochs, help="passes over the rows")
+    parser.add_argument("--beta", type=float, default=defaults.beta, help="weight λ of the odds-ratio term")
+    parser.add_argument("--kd-alpha", type=float, default=defaults.kd_alpha, help="share of the KL, 0 to 1")
+    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    parser.add_argument(
+        "--groups-per-step", type=_positive, metavar="N", help="prompts in one optimizer step"
+    )
+    parser.add_argument("--max-length", type=_positive, metavar="TOKENS", help="leave longer rows out")
+    parser.add_argument("--min-rows", type=_positive, default=defaults.min_rows, metavar="N")
+    parser.add_argument(
+        "--holdout", type=float, default=defaults.holdout, help="share of sessions to evaluate on"
+    )
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--device", default=defaults.device, choices=["auto", "cpu", "cuda", "mps"])
+    parser.add_argument("--allow-download", action="store_true", help="fetch the student from the hub")
+    parser.add_argument("--json", action="store_true", help="write JSON lines to standard output")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as asked.
+
+    Returns:
+        0 when it is done, 2 for what the user has to put right, 130 when it was cancelled.
+    """
+    _set_environment(allow_download=args.allow_download)
+    with own_stdout() as stdout:
+        bar = Bar(Console(stderr=True), Console(file=stdout))
+        report: Callable[[TrainingEvent], None] = JsonLines(stdout) if args.json else bar
+        try:
+            return _train(_request(args), report)
+        except TrainingRefusedError as refusal:
+            if args.json:
+                report(TrainingFailed(message=str(refusal)))
+            sys.stderr.write(f"{refusal}\n")
+            return _REFUSED
+        except TrainingCancelledError:
+            return _CANCELLED
+        finally:
+            bar.close()
+
+
+def _train(request: TrainingRequest, report: Callable[[TrainingEvent], None]) -> int:
+    rows, fingerprint = read_rows(request)
+    prepare_output(request.output)
+    cancellation = Cancellation()
+    with signals_to(cancellation.request):
+        # Loads torch, which takes seconds: only after everything that can be refused at once.
+        from dorpo.training import Training
+
+        status = Training(request, rows, fingerprint, report, cancellation).run()
+    return _CANCELLED if status == "cancelled" else 0
+
+
+def _request(args: argparse.Namespace) -> TrainingRequest:
+    chosen = {name: value for name, value in vars(args).items() if name not in {"json", "run", "db"}}
+    return TrainingRequest(db=args.db or default_path(), **chosen)
+
+
+@contextmanager
+def signals_to(handler: Callable[..., None]) -> Iterator[None]:
+    """Ctrl-C and a polite kill both ask to stop, while this lasts."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+@contextmanager
+def own_stdout() -> Iterator[TextIO]:
+    """Standard output for our lines alone: whatever a library prints meanwhile goes to standard error."""
+    sys.stdout.flush()
+    try:
+        ours = os.dup(1)
+    except OSError:
+        yield sys.stdout
+        return
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(ours, "w", encoding="utf-8", closefd=False) as stream:
+            yield stream
+    finally:
+        sys.stdout.flush()
+        os.dup2(ours, 1)
+        os.close(ours)
+
+
+def _set_environment(*, allow_download: bool) -> None:
+    """What libraries read when they are imported: no network unless asked for, no bars, no advice."""
+    if not allow_download:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Threads that wait for each other in a loop take the cores from whoever else works here, and then
+    # wait for it: with an editor at work, sleeping is several times faster.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # `python -W` still shows what the libraries warn developers of.
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number

@@ -1,0 +1,102 @@
+"""What a training tells while it runs, as values; a line of `--json` output is one of them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+from attrs import field, frozen
+
+
+@frozen(kw_only=True)
+class TrainingStarted:
+    """Everything is loaded.
+
+    Attributes:
+        run: Name of the training in the dataset.
+        rows: Dataset rows that are trained on.
+        prompts: Groups of them with the same prompt and chosen response.
+        skipped: Rows left out because they are longer than the student can read.
+        held_out: Prompts kept for the evaluation; 0 when it uses the training rows.
+        tokens: Tokens the student reads in one pass over the training rows.
+        student: As named by the user.
+        device: Where it is trained: cpu, cuda or mps.
+        steps: Optimizer steps.
+        estimate_seconds: How long the whole training may take, from a short timed forward pass.
+    """
+
+    kind: ClassVar[str] = "training_started"
+    run: str
+    rows: int
+    prompts: int
+    skipped: int
+    held_out: int
+    tokens: int
+    student: str
+    device: str
+    steps: int
+    estimate_seconds: float
+
+
+@frozen(kw_only=True)
+class TrainingProgress:
+    """An optimizer step is done.
+
+    Attributes:
+        step: How many are done, of `steps`.
+        loss: Mean of the step's rows, as are its terms `kl` (nats per chosen token) and `nll`.
+        or_loss: The odds-ratio loss before λ; None when no row of the step has a rejected response.
+        pair_accuracy: Share of pairs with the chosen response more probable; None without pairs.
+        eta_seconds: Expected time to the end of the training, its last evaluation included.
+    """
+
+    kind: ClassVar[str] = "training_progress"
+    step: int
+    steps: int
+    loss: float
+    kl: float
+    nll: float
+    or_loss: float | None
+    pair_accuracy: float | None
+    learning_rate: float
+    grad_norm: float | None
+    eta_seconds: float
+
+
+@frozen(kw_only=True)
+class TrainingEvaluated:
+    """The student was evaluated (see `dorpo.evaluate`): `when`, before or after, and `on` which rows."""
+
+    kind: ClassVar[str] = "training_evaluated"
+    when: str
+    on: str
+    pair_accuracy: float | None
+    chosen_perplexity: float
+    kl: float | None
+
+
+@frozen(kw_only=True)
+class TrainingFinished:
+    """The adapter is saved; `status` is done or cancelled."""
+
+    kind: ClassVar[str] = "training_finished"
+    status: str
+    output: str
+    seconds: float
+    metrics: dict[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class TrainingFailed:
+    """Nothing came out; one sentence for the user says why."""
+
+    kind: ClassVar[str] = "training_failed"
+    message: str
+
+
+TrainingEvent = TrainingStarted | TrainingProgress | TrainingEvaluated | TrainingFinished | TrainingFailed
+
+
+def to_json(event: TrainingEvent) -> dict[str, Any]:
+    """The event as a JSON object."""
+    return {"kind": event.kind, **attrs.asdict(event)}

@@ -1,0 +1,223 @@
+"""`python -m dorpo train` as a program: what it writes where, how it refuses, how it stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_student import save_student
+
+from dorpo.store import Store
+from dorpo.training_request import TrainingRequest
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture
+def database(tmp_path, story) -> Path:
+    path = tmp_path / "dataset.db"
+    with Store.open(path) as store:
+        told = story(store, steps=2)
+        told.rejected("error", 0)
+        told.rejected("redo", 0)
+        told.accepted(0, soft=True)
+        told.accepted(1)
+    return path
+
+
+@pytest.fixture
+def student(tmp_path) -> Path:
+    return save_student(tmp_path / "student")
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "dorpo", "train", *map(str, arguments)]
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "PRECISION_SHAKING_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+
+
+def train(tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        env=environment(tmp_path),
+        timeout=300,
+        check=False,
+    )
+
+
+def trainings(database: Path) -> list[sqlite3.Row]:
+    connection = sqlite3.connect(database)
+    connection.row_factory = sqlite3.Row
+    try:
+        return connection.execute("SELECT * FROM training").fetchall()
+    finally:
+        connection.close()
+
+
+def test_json_lines_tell_the_training_and_the_adapter_is_what_they_say(tmp_path, database, student):
+    output = tmp_path / "out"
+    options = ("--db", database, "--student", student, "--output", output, "--max-steps", 3, "--json")
+    result = train(tmp_path, *options, "--learning-rate", 0.01)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["kind"] for event in events] == [
+        "training_started",
+        "training_evaluated",
+        *["training_progress"] * 3,
+        "training_evaluated",
+        "training_finished",
+    ]
+    started, before, *progress, after, finished = events
+    assert (started["rows"], started["prompts"], started["steps"]) == (3, 2, 3)
+    assert started["device"] in ("cpu", "cuda", "mps")
+    assert [event["step"] for event in progress] == [1, 2, 3]
+    assert all(event["eta_seconds"] >= 0 for event in progress)
+    assert (before["when"], after["when"]) == ("before", "after")
+    assert after["chosen_perplexity"] < before["chosen_perplexity"]
+    assert (finished["status"], finished["output"]) == ("done", str(output))
+    assert evaluated_again(database, student, output) == pytest.approx(
+        {name: after[name] for name in ("pair_accuracy", "chosen_perplexity", "kl")}, rel=1e-4
+    )
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["last_step"] == 3
+    assert (output / "tokenizer.json").is_file()
+    (stored,) = trainings(database)
+    assert (stored["status"], stored["last_step"]) == ("done", 3)
+    assert stored["dataset_sha256"] == metrics["dataset_sha256"]
+
+
+def evaluated_again(database: Path, student: Path, adapter: Path) -> dict[str, float]:
+    import attrs
+    from peft import PeftModel
+
+    from dorpo.batches import encode_rows
+    from dorpo.evaluate import evaluate
+    from dorpo.student import load_student
+
+    base = load_student(str(student), lora=None)
+    with Store.open(database) as store:
+        rows, _ = store.snapshot()
+    model = PeftModel.from_pretrained(base.model, adapter)
+    return attrs.asdict(evaluate(model, encode_rows(rows, base.tokens)))
+
+
+def test_a_person_sees_one_line_of_before_and_after(tmp_path, database, student):
+    result = train(
+        tmp_path, "--db", database, "--student", student, "--output", tmp_path / "o", "--max-steps", 1
+    )
+    assert result.returncode == 0, result.stderr
+    (line,) = result.stdout.splitlines()
+    assert line.startswith("pair accuracy ")
+    assert "chosen perplexity" in line
+    assert line.endswith("nats/token")
+    assert "3 rows with 2 prompts" in result.stderr
+    assert "step" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_training_and_saves_it(tmp_path, database, student, number):
+    output = tmp_path / "out"
+    options = ("--db", database, "--student", student, "--output", output, "--max-steps", 100_000, "--json")
+    process = subprocess.Popen(
+        command(*options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path),
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["kind"] == "training_progress":
+            process.send_signal(number)
+            break
+    rest, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert json.loads(rest.splitlines()[-1])["status"] == "cancelled"
+    assert (output / "adapter_model.safetensors").is_file()
+    assert evaluated_again(database, student, output)["chosen_perplexity"] > 0
+    (stored,) = trainings(database)
+    assert stored["status"] == "cancelled"
+    assert stored["last_step"] >= 1
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_missing_dataset_is_refused_in_one_sentence(tmp_path, as_json):
+    options = ["--db", tmp_path / "none.db", "--output", tmp_path / "out", *(["--json"] if as_json else [])]
+    result = train(tmp_path, *options)
+    assert result.returncode == 2
+    assert "There is no dataset at" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["kind"] for event in events] == (["training_failed"] if as_json else [])
+
+
+def test_a_dataset_without_complete_rows_is_refused(tmp_path, story):
+    with Store.open(tmp_path / "dataset.db") as store:
+        story(store).rejected("error")
+    result = train(tmp_path, "--db", tmp_path / "dataset.db", "--output", tmp_path / "out")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "no complete rows yet" in result.stderr
+
+
+def test_too_few_rows_are_refused(tmp_path, database):
+    result = train(tmp_path, "--db", database, "--output", tmp_path / "out", "--min-rows", 10)
+    assert result.returncode == 2
+    assert "has only 3 rows, and a training needs 10" in result.stderr
+
+
+def test_an_unknown_student_is_refused(tmp_path, database):
+    result = train(tmp_path, "--db", database, "--output", tmp_path / "out", "--student", "nobody")
+    assert result.returncode == 2
+    assert result.stderr.startswith("There is no student nobody")
+    assert trainings(database) == []
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path, database):
+    (tmp_path / "file").write_text("in the way")
+    result = train(tmp_path, "--db", database, "--output", tmp_path / "file" / "out")
+    assert result.returncode == 2
+    assert "cannot be written" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_rows_longer_than_the_student_reads_are_refused(tmp_path, database, student):
+    options = ("--db", database, "--student", student, "--output", tmp_path / "out", "--max-length", 10)
+    result = train(tmp_path, *options)
+    assert result.returncode == 2
+    assert "longer than 10 tokens" in result.stderr
+
+
+def test_sessions_are_held_out_whole_once_there_are_enough():
+    from dorpo.align import hard
+    from dorpo.batches import Group
+    from dorpo.training_plan import hold_out
+
+    groups = [Group((1,), (2,), hard((2,)), (), session=str(n // 2)) for n in range(40)]
+    trained, held_out = hold_out(groups, 0.1, seed=0)
+    assert len(held_out) == 4
+    assert not {group.session for group in trained} & {group.session for group in held_out}
+    assert hold_out(groups[:18], 0.1, seed=0) == (groups[:18], [])
+
+
+def test_long_groups_are_left_out_and_counted():
+    from dorpo.align import hard
+    from dorpo.batches import Group
+    from dorpo.training_plan import make_plan
+
+    groups = [Group((1,) * n, (2,), hard((2,)), (), rows=(f"{n}a", f"{n}b")) for n in (5, 50)]
+    request = TrainingRequest(db=Path(), student="", output=Path(), max_length=20, epochs=3)
+    plan = make_plan(groups, request, window=100)
+    assert (len(plan.trained), plan.skipped, plan.steps) == (1, 2, 3)
+    assert plan.seconds(0.5) == pytest.approx(0.5 * (3 * 6 * 3 + 2 * 6))

@@ -32,6 +32,7 @@ class Exchange:
         text: The answer exactly as written; None when none came.
         finish_reason: In DSPy's words: stop, length, content_filter…
         scores: The answer's log-probabilities, token by token; empty without.
+        fault: Why it cannot be read, in one sentence; empty when it can.
     """
 
     messages: Messages
@@ -40,6 +41,7 @@ class Exchange:
     input_tokens: int | None = None
     output_tokens: int | None = None
     scores: tuple[TokenScore, ...] = ()
+    fault: str = ""
 
     def take(self, response: lm15.Response) -> str:
         """Keep a response; its text."""
@@ -131,6 +133,8 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
         )
 
     def _unreadable(self, signature: Any, completion: str, why: str) -> AdapterParseError:
+        # The error's own message repeats the whole answer.
+        self.exchange.fault = why
         return AdapterParseError(
             adapter_name=type(self).__name__, signature=signature, lm_response=completion, message=why
         )

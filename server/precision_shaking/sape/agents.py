@@ -191,8 +191,8 @@ async def _ask(
         ):
             try:
                 prediction = await agent.module.acall(config=options, **inputs)
-            except AdapterParseError as error:
-                return None, str(error.message)
+            except AdapterParseError:
+                return None, exchange.fault
             except (LMUnsupportedFeatureError, LMInvalidRequestError) as error:
                 if not teacher.learn_from(error, options):
                     raise

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { readDataset } from "./dataset.ts";
 import { paletteTitle, title } from "./programs.ts";
-import { CAPITALISED, GREET, LOOPED, QUESTIONS } from "./texts.ts";
+import { CAPITALISED, ENDLESS, GREET, LOOPED, QUESTIONS } from "./texts.ts";
 import { perform } from "./stage.ts";
 import { instruct, judge, plan, work } from "./teacher.ts";
 import { until } from "./waiting.ts";
@@ -76,6 +76,24 @@ test("a session that is stopped while the worker writes leaves the document and 
       await photograph("2-stopped");
       await workbench.shows(workbench.editor, GREET);
       assert.deepEqual((await readDataset(database)).rows, []);
+    },
+  ),
+);
+
+test("closing the editor ends the script that is being run", { timeout: 240_000 }, () =>
+  perform(
+    {
+      name: "closed",
+      files: { "greet.py": GREET },
+      replies: { ...play.replies, worker: [work("Round and round.", ENDLESS)] },
+    },
+    async ({ workbench }) => {
+      await workbench.openFile("greet.py");
+      await workbench.run(paletteTitle("start"));
+      await workbench.answer(QUESTIONS.request, "Greet for ever");
+      await workbench.statusItem(/running the script/).waitFor({ timeout: 90_000 });
+      await until("the script to run", () => workbench.processes().some(({ command }) => command.startsWith("bwrap")));
+      // What is left after the editor is closed fails every one of these tests.
     },
   ),
 );

@@ -21,6 +21,8 @@ const QUIET = {
   "files.autoSave": "off",
   "editor.cursorBlinking": "solid",
   "editor.minimap.enabled": false,
+  "editor.scrollBeyondLastLine": false,
+  "editor.fontSize": 13,
   // Typed text must arrive as it was typed.
   "editor.autoClosingBrackets": "never",
   "editor.autoClosingQuotes": "never",

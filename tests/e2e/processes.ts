@@ -73,34 +73,71 @@ export async function finish(launch: Launch, timeout = 60_000): Promise<string> 
   });
 }
 
-export interface Leftover {
+export interface Process {
   readonly pid: number;
+  readonly parent: number;
+  /** Clock ticks after the machine's start: with the pid it names one process and no later one. */
+  readonly started: string;
   readonly command: string;
 }
 
-/** The processes, other than this one, whose environment or command line names `marker`, a folder of the test. */
-export function processesOf(marker: string): Leftover[] {
-  const found: Leftover[] = [];
-  for (const entry of readdirSync("/proc")) {
-    if (!/^\d+$/.test(entry) || Number(entry) === process.pid) continue;
-    try {
-      const command = readFileSync(`/proc/${entry}/cmdline`, "utf8").replaceAll("\0", " ").trim();
-      // A zombie has no command line any more: it has ended.
-      if (!command) continue;
-      const environment = readFileSync(`/proc/${entry}/environ`, "utf8");
-      if (`${command}\n${environment}`.includes(marker)) found.push({ pid: Number(entry), command });
-    } catch {
-      // It ended while it was looked at.
+/**
+ * The processes whose environment or command line names `marker`, a folder of the test, and all their children:
+ * a sandboxed script has an environment of its own.
+ */
+export function familyOf(marker: string): Process[] {
+  const all = processes();
+  const family = new Set(all.filter(({ pid, command }) => `${command}\n${environment(pid)}`.includes(marker)));
+  const pids = new Set([...family].map(({ pid }) => pid));
+  for (let before = -1; before !== pids.size; ) {
+    before = pids.size;
+    for (const child of all.filter(({ parent }) => pids.has(parent))) {
+      family.add(child);
+      pids.add(child.pid);
     }
   }
-  return found;
+  return [...family];
+}
+
+/** Those of the processes that still run. */
+export function alive(some: readonly Process[]): Process[] {
+  return some.filter(({ pid, started }) => read(pid)?.started === started);
 }
 
 /** Ends a process at once; one that has ended already is fine. */
-export function kill({ pid }: Leftover): void {
+export function kill({ pid }: Process): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+function processes(): Process[] {
+  return readdirSync("/proc")
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && pid !== process.pid)
+    .flatMap((pid) => read(pid) ?? []);
+}
+
+/** Undefined when there is no such process any more; a zombie, which has no command line, has ended. */
+function read(pid: number): Process | undefined {
+  const command = content(pid, "cmdline").replaceAll("\0", " ").trim();
+  const stat = content(pid, "stat");
+  // The name in parentheses may hold anything; the fields after it are numbered from the third.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const [parent, started] = [fields[1], fields[19]];
+  return command && parent && started ? { pid, parent: Number(parent), started, command } : undefined;
+}
+
+function environment(pid: number): string {
+  return content(pid, "environ");
+}
+
+function content(pid: number, name: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${name}`, "utf8");
+  } catch {
+    return "";
   }
 }

@@ -7,12 +7,13 @@ import { join } from "node:path";
 import { type Browser, type Locator, type Page, chromium } from "playwright-core";
 
 import { type CodeServer, startCodeServer } from "./codeserver.ts";
-import { type Leftover, kill, processesOf } from "./processes.ts";
+import { type Process, alive, familyOf, kill } from "./processes.ts";
 import { findProgram } from "./programs.ts";
 import { until } from "./waiting.ts";
 
 const SCREENSHOTS = join(import.meta.dirname, "screenshots");
-const SIZE = { width: 1280, height: 800 };
+/** Room for two columns of code and their buttons; on a picture it is 1280 × 800. */
+const SCREEN = { viewport: { width: 1440, height: 900 }, deviceScaleFactor: 8 / 9 };
 const QUIET_CHROMIUM = [
   ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
   ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
@@ -47,7 +48,7 @@ export class Workbench {
       args: QUIET_CHROMIUM,
       env: { ...process.env, HOME: root } as Record<string, string>,
     });
-    const page = await browser.newPage({ viewport: SIZE });
+    const page = await browser.newPage(SCREEN);
     const workbench = new Workbench(page, browser, server, root);
     try {
       await page.goto(`${server.origin}/?folder=${encodeURIComponent(folder)}`);
@@ -60,18 +61,24 @@ export class Workbench {
   }
 
   /** Closes the window, stops the editor, and returns the processes that did not end with it. */
-  async close(): Promise<Leftover[]> {
+  async close(): Promise<Process[]> {
+    const before = this.processes();
     await this.#browser.close();
     await this.#server.child.stop();
     // An extension host waits for its window to come back. What it started has to notice that it is gone.
-    processesOf(this.#root).filter(isExtensionHost).forEach(kill);
-    let left: Leftover[] = [];
-    await until("everything to end", () => (left = processesOf(this.#root)).length === 0, { timeout: 15_000 }).catch(
-      () => undefined,
-    );
+    this.processes().filter(isExtensionHost).forEach(kill);
+    let left: Process[] = [];
+    const ended = (): boolean => (left = alive([...before, ...this.processes()])).length === 0;
+    // Sooner than a sandboxed script runs out of time by itself.
+    await until("everything to end", ended, { timeout: 5_000 }).catch(() => undefined);
     left.forEach(kill);
     await rm(this.#root, { recursive: true, force: true, maxRetries: 5 });
     return left;
+  }
+
+  /** Everything that runs because this workbench does. */
+  processes(): Process[] {
+    return familyOf(this.#root);
   }
 
   /** Opens a file of the folder by a double click in the explorer. */
@@ -194,6 +201,6 @@ async function linesOf(editor: Locator): Promise<string> {
   return lines.join("\n").trimEnd();
 }
 
-function isExtensionHost({ command }: Leftover): boolean {
+function isExtensionHost({ command }: Process): boolean {
   return command.includes("--type=extensionHost");
 }

@@ -158,6 +158,11 @@ def test_a_plan_is_trimmed_bounded_and_never_empty():
     assert workflow.advance(at(Phase.PLANNING), h.Planned((" ",))).state.steps == ("request",)
 
 
+def test_a_step_that_was_said_before_is_left_out():
+    planned = workflow.advance(at(Phase.PLANNING), h.Planned(("Add a.", "b", " add  A", "c"))).state
+    assert planned.steps == ("Add a.", "b", "c")
+
+
 def test_a_further_edit_works_on_and_a_redo_starts_over():
     further = workflow.advance(at(Phase.ASKING), FURTHER).state
     redo = workflow.advance(at(Phase.ASKING), REDO).state

@@ -21,7 +21,7 @@ from dspy.utils.exceptions import (
 
 from dorpo.rendering import SYSTEM_PROMPT
 from precision_shaking.sape.adapter import Exchange, MarkerAdapter, WorkerAdapter
-from precision_shaking.sape.embedded.grammar import Choice, Field, Lines, Text
+from precision_shaking.sape.embedded.grammar import Choice, Code, Field, Lines, Text
 from precision_shaking.sape.teachers import TOTAL_SECONDS, Teacher, TeacherError, explain
 from precision_shaking.sape.vocabulary import Verdict
 
@@ -99,11 +99,11 @@ class Agents:
         work = Work.with_instructions(SYSTEM_PROMPT)
         return cls(
             planner=Agent("planner", dspy.Predict(Plan), (Field("steps", Lines(3, 120)),)),
-            lead=Agent("lead", dspy.Predict(Instruct), (Field("instruction", Text(300)),)),
+            lead=Agent("lead", dspy.Predict(Instruct), (Field("instruction", Line(300)),)),
             worker=Agent(
                 "worker",
                 dspy.ChainOfThought(work, rationale_field_type=str),
-                (Field("reasoning", Text(300)), Field("script", Text())),
+                (Field("reasoning", Text(300)), Field("script", Code("python"))),
                 WorkerAdapter,
             ),
             analyzer=Agent(

@@ -127,9 +127,17 @@ def advance(state: State, event: Event) -> Transition:
 
 
 def _planned(state: State, event: Planned) -> Transition:
-    steps = tuple(step.strip() for step in event.steps if step.strip())[: state.limits.max_steps]
-    steps = steps or (state.request,)
+    steps = _distinct(event.steps)[: state.limits.max_steps] or (state.request,)
     return Transition(_open_step(evolve(state, steps=steps), 0), (PlanMade(steps),))
+
+
+def _distinct(steps: tuple[str, ...]) -> tuple[str, ...]:
+    """The steps in their order, without empty ones and those said before: small models repeat themselves."""
+    by_words: dict[str, str] = {}
+    for step in steps:
+        by_words.setdefault(" ".join(step.lower().split()).rstrip("."), step.strip())
+    by_words.pop("", None)
+    return tuple(by_words.values())
 
 
 def _open_step(state: State, step: int) -> State:

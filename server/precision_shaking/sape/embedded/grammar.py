@@ -73,6 +73,16 @@ class Text:
 
 
 @frozen
+class Line:
+    """One line of plain words: no backtick, with which the smallest models begin to write code and never end."""
+
+    max_chars: int
+
+    def rule(self) -> str:  # noqa: D102 -- see Content
+        return rf"[A-Za-z] [^\[\n`]{_up_to(self.max_chars - 1)}"
+
+
+@frozen
 class Code:
     """A script of any length in a Markdown fence; `language` is the fence's info string."""
 

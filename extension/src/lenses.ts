@@ -44,7 +44,7 @@ export function buttons(session: Session): vscode.Command[] {
     { title: "$(comment) Feedback…", command: "precisionShaking.feedback", arguments: on },
     stop,
     {
-      title: `${outcome === "ok" ? "$(pass)" : "$(warning)"} The script ${outcomeText(outcome)}`,
+      title: `${outcome === "ok" ? "$(pass)" : "$(warning)"} It ${outcomeText(outcome)}`,
       tooltip: session.proposal.output,
       command: "precisionShaking.showAgents",
     },

@@ -61,10 +61,10 @@ describe("the buttons on a proposal", () => {
       "$(edit) Further edit…",
       "$(comment) Feedback…",
       "$(debug-stop) Stop",
-      "$(pass) The script ran without errors",
+      "$(pass) It ran without errors",
     ]);
     const refused = propose(PLANNED, proposalOf({ outcome: "sandbox_denied" }));
-    assert.equal(titles(refused).at(-1), "$(warning) The script could not be run in the sandbox");
+    assert.equal(titles(refused).at(-1), "$(warning) It could not be run in the sandbox");
   });
 
   test("are gone while the answer is worked on", () => {

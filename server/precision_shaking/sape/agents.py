@@ -21,7 +21,7 @@ from dspy.utils.exceptions import (
 
 from dorpo.rendering import SYSTEM_PROMPT
 from precision_shaking.sape.adapter import Exchange, MarkerAdapter, WorkerAdapter
-from precision_shaking.sape.embedded.grammar import Choice, Code, Field, Lines, Text
+from precision_shaking.sape.embedded.grammar import Choice, Code, Field, Line, Lines
 from precision_shaking.sape.teachers import TOTAL_SECONDS, Teacher, TeacherError, explain
 from precision_shaking.sape.vocabulary import Verdict
 

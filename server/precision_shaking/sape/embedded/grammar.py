@@ -74,7 +74,7 @@ class Text:
 
 @frozen
 class Line:
-    """One line of plain words: no backtick, with which the smallest models begin to write code and never end."""
+    """One line of words, without backticks: after one, the smallest models write code and never end."""
 
     max_chars: int
 

@@ -11,20 +11,14 @@ import re
 
 from attrs import frozen
 
+# Chosen among twenty wordings by what a model of 135M parameters makes of them; larger ones follow any. Rows
+# keep the prompt they were made with, so changing this gives a student two formats to learn.
 SYSTEM_PROMPT = (
-    "You change scripts. Do what the instruction says to the current script, and nothing else.\n"
-    "Answer with these fields, in this order:\n\n"
-    "[[ ## reasoning ## ]]\n"
-    "one or two sentences on what you change and why\n\n"
-    "[[ ## script ## ]]\n"
-    "the whole changed script, as plain code\n\n"
-    "[[ ## completed ## ]]"
+    "You are a programmer who changes scripts. Answer with [[ ## reasoning ## ]], then [[ ## script ## ]] "
+    "with the whole changed script, then [[ ## completed ## ]]."
 )
 
-_REQUEST = (
-    "Answer with `[[ ## reasoning ## ]]`, then `[[ ## script ## ]]` with the whole changed script, "
-    "then `[[ ## completed ## ]]`."
-)
+_REQUEST = "Write the whole changed script."
 
 # Only "\n" ends a line: form feeds and Unicode separators are legal inside a script.
 _MARKER = re.compile(r"^\[\[ ## (\w+) ## \]\][ \t\r]*$", re.MULTILINE)
@@ -45,9 +39,12 @@ class Answer:
 
 def render_prompt(instruction: str, script: str) -> str:
     """The user message that asks for a changed script; it is also the `prompt` text of a row."""
+    code = _without_blank_end(script)
+    # Longer than any fence in the script, so that it ends where the script does.
+    fence = max([2, *(len(run) for run in re.findall("`+", code))]) * "`" + "`"
     return (
+        f"{_marker('current_script')}\n{fence}\n{code}\n{fence}\n\n"
         f"{_marker('instruction')}\n{instruction.strip()}\n\n"
-        f"{_marker('current_script')}\n{_without_blank_end(script)}\n\n"
         f"{_REQUEST}"
     )
 

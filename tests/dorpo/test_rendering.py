@@ -95,10 +95,15 @@ def test_a_forgotten_end_is_forgiven_when_the_model_stopped_by_itself() -> None:
     assert parse_response(text, ended=True) == Answer("why", "x = 1\n")
 
 
+def test_a_fence_around_a_script_is_longer_than_any_in_it() -> None:
+    assert "\n`````\nx = '````'\n`````\n" in render_prompt("Go.", "x = '````'\n")
+
+
 def test_worker_and_student_are_asked_in_the_same_words() -> None:
     prompt = render_prompt("Print 2.", "print(1)\n\n")
-    assert prompt.startswith(
-        "[[ ## instruction ## ]]\nPrint 2.\n\n[[ ## current_script ## ]]\nprint(1)\n\nAnswer"
+    assert prompt == (
+        "[[ ## current_script ## ]]\n```\nprint(1)\n```\n\n"
+        "[[ ## instruction ## ]]\nPrint 2.\n\nWrite the whole changed script."
     )
     system, user = to_messages(prompt)
     assert system == {"role": "system", "content": SYSTEM_PROMPT}

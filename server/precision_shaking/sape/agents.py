@@ -20,7 +20,7 @@ from dspy.utils.exceptions import (
 )
 
 from dorpo.rendering import SYSTEM_PROMPT
-from precision_shaking.sape.adapter import Exchange, MarkerAdapter, WorkerAdapter
+from precision_shaking.sape.adapter import Exchange, MarkerAdapter, Respond, WorkerAdapter
 from precision_shaking.sape.embedded.grammar import Choice, Code, Field, Line, Lines
 from precision_shaking.sape.teachers import TOTAL_SECONDS, Teacher, TeacherError, explain
 from precision_shaking.sape.vocabulary import Verdict
@@ -103,7 +103,7 @@ class Agents:
             worker=Agent(
                 "worker",
                 dspy.ChainOfThought(work, rationale_field_type=str),
-                (Field("reasoning", Text(300)), Field("script", Code("python"))),
+                (Field("reasoning", Line(300)), Field("script", Code("python"))),
                 WorkerAdapter,
             ),
             analyzer=Agent(
@@ -137,6 +137,7 @@ async def ask(
     repeat: int,
     exchange: Exchange,
     on_text: Callable[[str], None],
+    respond: Respond | None = None,
 ) -> Reply:
     """Ask an agent once.
 
@@ -147,6 +148,7 @@ async def ask(
         repeat: How often this was asked before: 0 is greedy, more is ever more varied.
         exchange: Filled with the call, even when this is cancelled.
         on_text: Gets the answer while it is written, markers included.
+        respond: Answers instead of the teacher's language model.
 
     Raises:
         TeacherError: The teacher failed.
@@ -154,7 +156,8 @@ async def ask(
     started = time.monotonic()
     try:
         async with asyncio.timeout(TOTAL_SECONDS):
-            fields, why = await _ask(agent, teacher, inputs, repeat, exchange, on_text)
+            adapter = agent.adapter(agent.shape, exchange, respond)
+            fields, why = await _ask(agent, teacher, inputs, repeat, adapter, on_text)
     except (DSPyError, TimeoutError, OSError) as error:
         raise explain(error, teacher.access) from error
     except ImportError as error:
@@ -175,29 +178,33 @@ async def _ask(
     teacher: Teacher,
     inputs: dict[str, str],
     repeat: int,
-    exchange: Exchange,
+    adapter: MarkerAdapter,
     on_text: Callable[[str], None],
 ) -> tuple[dict[str, Any] | None, str]:
-    adapter = agent.adapter(agent.shape, exchange)
     while True:
-        options = teacher.options(
-            temperature=_TEMPERATURES[min(repeat, len(_TEMPERATURES) - 1)],
-            seed=repeat,
-            # Others know their own limit; the embedded model would write to the end of its context.
-            max_tokens=_budget(agent, inputs) if teacher.embedded else None,
-        )
+        options = teacher.options(**wanted_options(agent, teacher, inputs, repeat))
         with dspy.context(
             lm=teacher.lm, adapter=adapter, disable_history=True, trace=None, send_stream=_Listener(on_text)
         ):
             try:
                 prediction = await agent.module.acall(config=options, **inputs)
             except AdapterParseError:
-                return None, exchange.fault
+                return None, adapter.exchange.fault
             except (LMUnsupportedFeatureError, LMInvalidRequestError) as error:
                 if not teacher.learn_from(error, options):
                     raise
             else:
                 return {shape.name: prediction[shape.name] for shape in agent.shape}, ""
+
+
+def wanted_options(agent: Agent, teacher: Teacher, inputs: dict[str, str], repeat: int) -> dict[str, Any]:
+    """How a teacher is to answer, of which it may turn out not to take everything; None is its own choice."""
+    return {
+        "temperature": _TEMPERATURES[min(repeat, len(_TEMPERATURES) - 1)],
+        "seed": repeat,
+        # Others know their own limit; the embedded model would write to the end of its context.
+        "max_tokens": _budget(agent, inputs) if teacher.embedded else None,
+    }
 
 
 def _budget(agent: Agent, inputs: dict[str, str]) -> int:

@@ -42,8 +42,8 @@ class HelpAnswer:
 def read_answers(path: Path) -> deque[Answer | HelpAnswer]:
     """Read a file with an answer a line.
 
-    A line is {"verdict": "accepted" | "redo" | "further_edit" | "stop" | null, "words": …, "amended": …} or
-    {"help": "retry" | "skip" | "stop", "script": …}.
+    A line is {"verdict": "accepted" | "redo" | "further_edit" | "stop", "text": …, "amended": …}, with the
+    text alone for the analyzer to read, or {"help": "retry" | "skip" | "stop", "script": …}.
 
     Raises:
         NoAnswerError: The file or a line of it cannot be read.
@@ -71,11 +71,13 @@ def _answer(data: Any) -> Answer | HelpAnswer:
         if data or help_answer.choice not in set(Help):
             raise ValueError("help is retry, skip or stop")
         return help_answer
-    answer = Answer(**data)
+    answer = Answer(data.pop("verdict", None), data.pop("text", ""), data.pop("amended", None))
+    if data:
+        raise ValueError(f"{', '.join(map(repr, data))} is unknown; verdict, text and amended are known")
     if answer.verdict is not None and answer.verdict not in {*Verdict, STOP}:
-        raise ValueError("verdict is accepted, redo, further_edit, stop or null")
+        raise ValueError("verdict is accepted, redo, further_edit or stop")
     if answer.verdict is None and not answer.words:
-        raise ValueError("it has neither a verdict nor words")
+        raise ValueError("it has neither a verdict nor text")
     return answer
 
 

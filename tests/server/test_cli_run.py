@@ -95,7 +95,7 @@ def test_each_step_is_written_when_it_is_accepted(script):
 
 def test_a_redo_writes_nothing(script):
     with ScriptedTeacher({**ONE_STEP, "worker": [work("x = 1"), work("x = 2")]}) as teacher:
-        result = run(script, teacher, answers=[{"verdict": "redo", "words": "no"}, {"verdict": "stop"}])
+        result = run(script, teacher, answers=[{"verdict": "redo", "text": "no"}, {"verdict": "stop"}])
     assert result.returncode == 1
     assert script.read_text() == OLD
 
@@ -197,7 +197,7 @@ def test_a_teacher_that_writes_garbage_is_said(script):
     assert rows(script) == []
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"verdict": "fine"}', "{}", '{"help": "me"}', '{"words": ""}'])
+@pytest.mark.parametrize("line", ["{", "[]", '{"verdict": "fine"}', "{}", '{"help": "me"}', '{"text": ""}'])
 def test_answers_that_are_none_are_said_with_their_line(script, line):
     answers = script.parent / "bad.jsonl"
     answers.write_text(f'{{"verdict": "redo"}}\n{line}\n')

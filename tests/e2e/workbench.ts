@@ -68,7 +68,7 @@ export class Workbench {
     // An extension host waits for its window to come back. What it started has to notice that it is gone.
     this.processes().filter(isExtensionHost).forEach(kill);
     let left: Process[] = [];
-    const ended = (): boolean => (left = alive([...before, ...this.processes()])).length === 0;
+    const ended = (): boolean => (left = alive(before)).length === 0 && (left = this.processes()).length === 0;
     // Sooner than a sandboxed script runs out of time by itself.
     await until("everything to end", ended, { timeout: 5_000 }).catch(() => undefined);
     left.forEach(kill);

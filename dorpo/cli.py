@@ -1,4 +1,4 @@
-"""`python -m dorpo`: look at the dataset, export it, train a student on it."""
+"""`python -m dorpo`: look at the dataset, correct it, export it, train a student on it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import attrs
 from dorpo.export import FORMATS, export
 from dorpo.store import Stats, Store, StoreError, default_path
 
+VERDICTS = ("accepted", "redo", "further_edit")
 _TRAIN_EXTRA = frozenset({"accelerate", "gguf", "peft", "torch", "transformers"})
 
 
@@ -48,6 +49,11 @@ def _parser(*, with_training: bool) -> argparse.ArgumentParser:
     exporting.add_argument("--format", required=True, choices=sorted(FORMATS), help="whose JSON lines")
     exporting.add_argument("--output", required=True, type=Path, metavar="FILE", help="the file to make")
     exporting.set_defaults(run=run_export)
+    relabelling = commands.add_parser("relabel", help="correct what was made of your words about an attempt")
+    _add_database(relabelling)
+    relabelling.add_argument("attempt", metavar="ATTEMPT", help="the attempt's uid")
+    relabelling.add_argument("verdict", choices=VERDICTS, help="what you meant")
+    relabelling.set_defaults(run=run_relabel)
     if with_training:
         # Only here, because it may load torch. Its parser sets `run`: arguments in, exit status out.
         from dorpo.training_cli import add_arguments
@@ -81,6 +87,13 @@ def run_export(args: argparse.Namespace) -> int:
     rows = "1 row" if exported.written == 1 else f"{exported.written} rows"
     redacted = f", {exported.redacted} credentials replaced" if exported.redacted else ""
     sys.stderr.write(f"{rows} written to {args.output}{skipped}{redacted}.\n")
+    return 0
+
+
+def run_relabel(args: argparse.Namespace) -> int:
+    """Correct a verdict, and the rows that came of it."""
+    with Store.open(args.db or default_path(), create=False) as store:
+        store.relabel(args.attempt, args.verdict)
     return 0
 
 

@@ -3,54 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Self
-
-from sqlite_utils import Database
 
 from dorpo.rendering import render_prompt
 from dorpo.softlabels import encode
-from dorpo.store.connection import open_database
 from dorpo.store.errors import StoreError
+from dorpo.store.file import DatasetFile
 from dorpo.store.pairing import write_chosen, write_rejected
 from dorpo.store.reading import checksum, fingerprint, read_slice, read_stats
 from dorpo.store.records import AttemptRecord, Row, Stats
-from dorpo.store.tables import Tables, now, storable
+from dorpo.store.relabelling import relabel, settle
+from dorpo.store.tables import now, storable
 from dorpo.store.trainings import begin_training, end_training, trainings_of_session
 
 
-class Store:
+class Store(DatasetFile):
     """The dataset's file, open. Every method that writes is one transaction: all of it is on disk, or none.
 
     It may be used from several threads, one at a time; several processes may have the same file open.
     Every method raises StoreError, with a sentence for the user, when the file refuses.
     """
-
-    def __init__(self, db: Database, path: Path) -> None:
-        self.path = path
-        self._tables = Tables(db, path)
-
-    @classmethod
-    def open(cls, path: Path, *, create: bool = True) -> Self:
-        """Open the dataset, making it when it is not there yet and `create` is set.
-
-        Raises:
-            StoreError: It cannot be opened, is no dataset, or was written by a newer version.
-        """
-        return cls(open_database(path, create=create), path)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._tables.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # Sessions
 
@@ -86,6 +57,8 @@ class Store:
             self._tables.run(
                 "UPDATE session SET status = ?, ended_at = ? WHERE id = ?", status, now(), session
             )
+            for (step,) in self._tables.all("SELECT id FROM step WHERE session_id = ?", session):
+                settle(self._tables, step)
 
     def delete_session(self, uid: str) -> list[str]:
         """Forget a session: nothing of it stays in the file.
@@ -155,10 +128,14 @@ class Store:
                 raise StoreError(f"Step {step} of session {session_uid} has another prompt already.")
 
     def abandon_step(self, session_uid: str, step: int) -> None:
-        """Give up a step: its rows never get a chosen response. An accepted step stays accepted."""
+        """Give up a step: its rows get no chosen, unless `relabel` called one of its attempts accepted.
+
+        An accepted step stays accepted.
+        """
         with self._tables.write():
             step_id = self._tables.step(session_uid, step).id
             self._tables.run("UPDATE step SET status = 'abandoned' WHERE id = ? AND status = 'open'", step_id)
+            settle(self._tables, step_id)
 
     # Attempts
 
@@ -230,6 +207,24 @@ class Store:
                 verdict=verdict,
                 decided_by=decided_by,
             )
+
+    def relabel(self, attempt_uid: str, verdict: str) -> None:
+        """Correct the verdict on an attempt; it counts as the user's own from then on, and so do the rows.
+
+        To redo or further_edit: the attempt has a row as the rejected one, with that reason. If it was the
+        step's chosen, the step is abandoned and all of its rows are incomplete.
+        To accepted: the attempt is nobody's rejected any more. If the step has no chosen, the attempt becomes
+        it, as `accept` would make it, and all of the step's rows are complete; if it has one, that one stays.
+        A step that its session still works on is closed by the session's own next answers; only when it ends
+        without an accepted attempt (skipped, stopped, crashed) the corrected one becomes the chosen.
+        Where the user had amended the attempt, their text is the chosen, and the attempt then has its row.
+        The same verdict again only says that the user agrees.
+
+        Raises:
+            StoreError: Nothing was said about the attempt, or the verdict is none of the three.
+        """
+        with self._tables.write():
+            relabel(self._tables, self._tables.attempt(attempt_uid), verdict)
 
     # Rows
 

@@ -33,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             engine.main()
             return 0
+        case "evaluate-analyzer":
+            from precision_shaking.sape.evaluation_cli import run_evaluation
+
+            return run_evaluation(arguments)
         case _:
             from precision_shaking.sape.execution_cli import run_execute
 
@@ -52,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands.add_parser("run", help="change a script, step by step, in this terminal"))
     commands.add_parser("serve", help="start the language server for an editor")
     commands.add_parser("engine", help="start the engine of one session (used by the other commands)")
+    _add_evaluation(
+        commands.add_parser("evaluate-analyzer", help="measure how well a model reads your feedback")
+    )
     from precision_shaking.sape.execution_cli import add_arguments
 
     add_arguments(commands.add_parser("execute", help="run a script as the engine does and say how it ended"))
@@ -63,14 +70,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "file", metavar="FILE", help="the script to change; only accepted text is written to it"
     )
     parser.add_argument("request", metavar="CHANGE_REQUEST", help="what should change, in your words")
-    parser.add_argument(
-        "--teacher",
-        action="append",
-        dest="teachers",
-        metavar="PROVIDER/MODEL[@BASE_URL]",
-        help="a model to ask, several in the order they are used (default: embedded/smollm2); the key for a "
-        "BASE_URL is $PRECISION_SHAKING_API_KEY",
-    )
+    _add_teachers(parser, "a model to ask, several in the order they are used")
     parser.add_argument("--answers", metavar="FILE.jsonl", help="your answers, one JSON object a line")
     parser.add_argument("--db", metavar="FILE", help="the dataset (default: your own)")
     parser.add_argument("--json", action="store_true", help="print every event as a JSON object a line")
@@ -78,3 +78,20 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--max-attempts", type=int, default=3, metavar="N", help="before the next teacher (3)"
     )
     parser.add_argument("--no-execute", action="store_true", help="do not run the scripts")
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+    _add_teachers(parser, "a model to try, several one after the other")
+    parser.add_argument("--data", metavar="FILE.jsonl", help="labelled feedback (default: the package's own)")
+    parser.add_argument("--limit", type=int, metavar="N", help="read only the first N feedbacks")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+
+
+def _add_teachers(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--teacher",
+        action="append",
+        dest="teachers",
+        metavar="PROVIDER/MODEL[@BASE_URL]",
+        help=f"{what} (default: embedded/smollm2); the key for a BASE_URL is $PRECISION_SHAKING_API_KEY",
+    )

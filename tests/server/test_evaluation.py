@@ -1,0 +1,156 @@
+"""Measuring the analyzer: the figures are counted right, whoever answers, and the command says them."""
+
+import json
+
+import pytest
+from scripted_teacher import ScriptedTeacher, verdict
+
+from precision_shaking.cli import main
+from precision_shaking.sape.evaluation import (
+    READINGS,
+    UNREADABLE,
+    EvaluationError,
+    Feedback,
+    evaluate,
+    read_feedbacks,
+)
+
+LINE = {"text": "fine", "language": "en", "tone": "curt", "verdict": "accepted", "step": "go on"}
+
+
+def _feedback(meant):
+    return Feedback(**{**LINE, "verdict": meant})
+
+
+def test_right_wrong_and_unreadable_answers_are_counted():
+    meant = ["accepted", "accepted", "redo", "redo", "further_edit", "unclear"]
+    read = ["accepted", "redo", "redo", None, "accepted", "unclear"]
+    found = evaluate("a/b", [_feedback(word) for word in meant], read, 1.5)
+    assert (found.items, found.unreadable, found.accuracy) == (6, 1, 0.5)
+    assert found.accuracy_by_verdict == {"accepted": 0.5, "redo": 0.5, "further_edit": 0.0, "unclear": 1.0}
+    assert found.confusion["accepted"] == {
+        "accepted": 1,
+        "redo": 1,
+        "further_edit": 0,
+        "unclear": 0,
+        "unreadable": 0,
+    }
+    assert found.confusion["redo"][UNREADABLE] == 1
+
+
+def test_of_nothing_there_is_no_share():
+    found = evaluate("a/b", [_feedback("redo")], ["redo"], 0.0)
+    assert found.accuracy_by_verdict == {"accepted": None, "redo": 1.0, "further_edit": None, "unclear": None}
+    assert evaluate("a/b", [], [], 0.0).accuracy is None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is empty"),
+        ("\n \n", "is empty"),
+        ("{", "Line 1"),
+        ("[]", "needs the fields"),
+        (json.dumps({**LINE, "more": "x"}), "needs the fields"),
+        (json.dumps({**LINE, "text": " "}), "something in it"),
+        (json.dumps({**LINE, "step": 1}), "something in it"),
+        (json.dumps(LINE) + "\n" + json.dumps({**LINE, "verdict": "maybe"}), "Line 2 .* none of"),
+    ],
+)
+def test_a_set_that_cannot_be_used_is_said_in_a_sentence(tmp_path, text, why):
+    path = tmp_path / "set.jsonl"
+    path.write_text(text, "utf-8")
+    with pytest.raises(EvaluationError, match=why):
+        read_feedbacks(path)
+
+
+def test_a_set_that_is_not_there_is_said_too(tmp_path):
+    with pytest.raises(EvaluationError, match="cannot be read"):
+        read_feedbacks(tmp_path / "none.jsonl")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run the command in this process; its status and both streams."""
+    monkeypatch.setenv("PRECISION_SHAKING_HOME", str(tmp_path))
+    # What makes a process quiet would stay for the tests after this one.
+    monkeypatch.setattr("precision_shaking.sape.evaluation_cli.quieten", lambda _: None)
+
+    def command(*words):
+        status = main(["evaluate-analyzer", *words])
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return command
+
+
+def _set(tmp_path, *verdicts):
+    path = tmp_path / "set.jsonl"
+    path.write_text("".join(json.dumps({**LINE, "verdict": word}) + "\n" for word in verdicts), "utf-8")
+    return str(path)
+
+
+def test_each_teacher_is_measured_on_its_own(run, tmp_path):
+    data = _set(tmp_path, *READINGS)
+    # Right, wrong, not one of the four, and not in the asked form.
+    mixed = [verdict("Accepted."), verdict("accepted"), verdict("maybe"), "I think it is unclear"]
+    with (
+        ScriptedTeacher({"analyzer": [verdict(word) for word in READINGS]}) as right,
+        ScriptedTeacher({"analyzer": mixed}) as other,
+    ):
+        teachers = ["--teacher", right.teacher("openai/right"), "--teacher", other.teacher("openai/other")]
+        status, out, _ = run(*teachers, "--data", data, "--json")
+        asked = [body["messages"][-1]["content"] for body in right.asked("analyzer")]
+    first, second = json.loads(out)["teachers"]
+    assert status == 0
+    assert (first["teacher"], first["items"], first["accuracy"], first["unreadable"]) == (
+        "openai/right",
+        4,
+        1.0,
+        0,
+    )
+    assert (second["accuracy"], second["unreadable"]) == (0.25, 2)
+    assert second["confusion"]["redo"]["accepted"] == 1
+    assert second["seconds"] > 0
+    assert all("fine" in question and "go on" in question for question in asked)
+
+
+def test_the_table_says_it_to_people(run, tmp_path):
+    with ScriptedTeacher({"analyzer": [verdict("redo")]}) as teacher:
+        status, out, err = run("--teacher", teacher.teacher(), "--data", _set(tmp_path, "redo", "accepted"))
+    assert (status, err) == (0, "")
+    assert "accuracy 50.0% of 2, 0 unreadable" in out
+    assert "openai/scripted" in out
+
+
+def test_a_limit_takes_the_first(run, tmp_path):
+    with ScriptedTeacher({"analyzer": [verdict("redo")]}) as teacher:
+        data = _set(tmp_path, "redo", "accepted", "redo")
+        _, out, _ = run("--teacher", teacher.teacher(), "--data", data, "--limit", "1", "--json")
+        assert len(teacher.asked("analyzer")) == 1
+    assert json.loads(out)["teachers"][0]["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("words", [["--teacher", "nobody"], ["--data", "none.jsonl"]])
+def test_what_cannot_be_used_is_a_sentence_and_no_table(run, words):
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert err.startswith("precision-shaking: ")
+    assert err.count("\n") == 1
+
+
+def test_a_teacher_that_refuses_is_a_sentence(run, tmp_path):
+    with ScriptedTeacher({"analyzer": [{"status": 401, "content": "no"}]}) as teacher:
+        status, _, err = run("--teacher", teacher.teacher(), "--data", _set(tmp_path, "redo"))
+    assert status == 2
+    assert "refuses the API key" in err
+
+
+@pytest.mark.embedded
+def test_the_embedded_model_reads_a_few_of_the_packages_own(run):
+    status, out, _ = run("--limit", "4", "--json")
+    assert status == 0
+    (found,) = json.loads(out)["teachers"]
+    assert (found["teacher"], found["items"]) == ("embedded/smollm2", 4)
+    # It is held to the four words; which of them it chooses is its own affair.
+    assert found["unreadable"] == 0

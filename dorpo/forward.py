@@ -1,8 +1,4 @@
-"""From a batch to the two numbers per response token that the objective is made of.
-
-The plain way, which every model supports and everything cleverer is measured against: every response is read
-behind its own copy of the prompt.
-"""
+"""From a batch to the two numbers per response token that the objective is made of."""
 
 from __future__ import annotations
 
@@ -13,30 +9,46 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dorpo.batches import Batch
+from dorpo.chunked_head import chunked_topk_kl_and_logps
 from dorpo.head import head_of
-from dorpo.loss import topk_kl_and_logps
+from dorpo.sharing import can_share, shared_states
 
 
-def token_scores(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+def bare(model: Any) -> PreTrainedModel:
+    """The language model inside a `PeftModel`: its layers keep their adapters, the wrapper adds nothing."""
+    inside: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inside
+
+
+def token_scores(model: Any, batch: Batch, *, share: bool = True) -> tuple[Tensor, Tensor]:
     """KL to the teacher and log-probability of every response token.
 
     Args:
         model: A causal language model, with adapters or without.
         batch: N response tokens.
+        share: Read every prompt once where that is exact, see `dorpo.sharing`.
 
     Returns:
         (KL [N], log q [N]) in nats, see `dorpo.loss.topk_kl_and_logps`.
     """
-    # The layers inside a PeftModel keep their adapters; the wrapper itself adds nothing to the forward pass.
-    student = model.get_base_model() if hasattr(model, "get_base_model") else model
-    logits = head_of(student).logits(separate_states(student, batch))
-    return topk_kl_and_logps(
-        logits, batch["target"], batch["topk_ids"], batch["topk_logps"], batch["topk_mask"]
-    )
+    student = bare(model)
+    states = shared_states if share and can_share(student) else separate_states
+    return head_scores(student, states(student, batch), batch)
+
+
+def head_scores(
+    model: PreTrainedModel, states: Tensor, batch: Batch, at: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The same from the hidden states that predict the tokens, all or those where `at` [N] is true."""
+    labels = (batch["target"], batch["topk_ids"], batch["topk_logps"], batch["topk_mask"])
+    target, ids, logps, mask = labels if at is None else (tensor[at] for tensor in labels)
+    return chunked_topk_kl_and_logps(states, head_of(model), target, ids, logps, mask)
 
 
 def separate_states(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """The hidden state that predicts each response token.
+    """The hidden state that predicts each response token, each response behind its own copy of the prompt.
+
+    The plain way, which every model supports and the shared one is measured against.
 
     Args:
         model: A causal language model, without a wrapper around it.

@@ -33,6 +33,12 @@ class Head:
             logits = self.softcap * torch.tanh(logits / self.softcap)
         return logits
 
+    def slope(self, logits: Tensor) -> Tensor | float:
+        """The derivative of each logit with respect to the linear layer's output, from the logits [N, V]."""
+        if self.softcap is None:
+            return self.scale
+        return self.scale * (1 - (logits / self.softcap) ** 2)
+
 
 def head_of(model: PreTrainedModel) -> Head:
     """The head of a causal language model, with what its architecture does to logits.

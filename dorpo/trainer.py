@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
 from dorpo.batches import Group, collate
-from dorpo.forward import token_scores
+from dorpo.forward import bare, token_scores
 from dorpo.loss import DORPOLoss, LossOptions, Metric, dorpo_loss
+from dorpo.low_memory import low_memory_backward
+from dorpo.sharing import can_share
 
 
 @dataclass
@@ -25,6 +27,9 @@ class DORPOConfig(TrainingArguments):
         kd_alpha: Share of the KL in the first term; the rest is the chosen response's negative
             log-likelihood.
         or_logp_max: Mean log-probabilities are held below this in the odds ratio.
+        share_prompts: Read every prompt once for all its responses, where that is exact for the model.
+        low_memory: Hold the activations of one prompt or response at a time, for a third more computing;
+            needs shared prompts, one device and no loss scaling.
     """
 
     beta: float = field(default=0.1, metadata={"help": "Weight of the odds-ratio term (λ)."})
@@ -32,6 +37,9 @@ class DORPOConfig(TrainingArguments):
     or_logp_max: float = field(
         default=-1e-6, metadata={"help": "Cap of log-probabilities in the odds ratio."}
     )
+
+    share_prompts: bool = field(default=True, metadata={"help": "Read every prompt once."})
+    low_memory: bool = field(default=False, metadata={"help": "Slower, with the memory of one response."})
 
     learning_rate: float = field(default=1e-4, metadata={"help": "Initial learning rate."})
     lr_scheduler_type: Any = field(default="cosine", metadata={"help": "Schedule of the learning rate."})
@@ -93,6 +101,10 @@ class DORPOTrainer(Trainer):
             **others,
         )
         self._means: dict[str, dict[str, Metric]] = {"train": {}, "eval": {}}
+        if args.low_memory and not self._can_save_memory():
+            raise ValueError(
+                "low_memory needs a model whose prompts can be shared, one device and no float16."
+            )
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -115,12 +127,28 @@ class DORPOTrainer(Trainer):
         total = None if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
         # Only the model in half precision, if that was asked for: the objective is float32.
         with self.accelerator.autocast():
-            kl, logps = token_scores(self.accelerator.unwrap_model(model), inputs)
+            student = self.accelerator.unwrap_model(model)
+            kl, logps = token_scores(student, inputs, share=self.args.share_prompts)
         result = dorpo_loss(kl, logps, inputs, self.args.loss_options, total_weight=total)
         self._remember(result, "train" if model.training else "eval")
         # Gradients are averaged over devices, while the step's weight is the sum over them.
         loss = result.loss * self.accelerator.num_processes if total is not None else result.loss
         return (loss, {}) if return_outputs else loss
+
+    def training_step(
+        self, model: nn.Module, inputs: Any, num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Forward and backward pass of one batch, in the way that was asked for."""
+        if not self.args.low_memory:
+            return super().training_step(model, inputs, num_items_in_batch)
+        model.train()
+        batch: Any = self._prepare_inputs(inputs)
+        total = None if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
+        student = bare(self.accelerator.unwrap_model(model))
+        with self.accelerator.autocast():
+            result = low_memory_backward(student, batch, self.args.loss_options, total_weight=total)
+        self._remember(result, "train")
+        return result.loss.detach()
 
     def prediction_step(
         self,
@@ -143,6 +171,11 @@ class DORPOTrainer(Trainer):
                 logs[prefix + name] = metric.total.item() / count
         self._means[during] = {}
         super().log(logs, start_time)
+
+    def _can_save_memory(self) -> bool:
+        """Its gradients bypass the wrappers that scale them or gather them from other devices."""
+        alone = self.accelerator.num_processes == 1 and not self.args.fp16
+        return alone and self.args.share_prompts and can_share(bare(self.model))
 
     def _remember(self, result: DORPOLoss, during: str) -> None:
         means = self._means[during]

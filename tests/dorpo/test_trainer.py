@@ -124,6 +124,26 @@ def test_grouped_rows_have_the_loss_and_gradient_of_separate_rows(groups, tmp_pa
     assert difference < 2e-3
 
 
+@pytest.mark.parametrize("options", [{"low_memory": True}, {"share_prompts": False}])
+def test_the_other_ways_of_computing_it_take_the_same_step(groups, tmp_path, options):
+    models = []
+    for chosen in ({}, options):
+        model = add_adapters(llama(), LoraSettings())
+        sgd = {"optim": "sgd", "learning_rate": 1.0, "warmup_steps": 0, "max_grad_norm": 0.0}
+        running = trainer(model, groups, tmp_path, per_device_train_batch_size=3, **sgd, **chosen)
+        running.train()
+        loss = running.state.log_history[0]["loss"]
+        models.append((loss, torch.cat([p.detach().flatten() for p in model.parameters()])))
+    (loss, weights), (other_loss, other_weights) = models
+    assert other_loss == pytest.approx(loss, abs=1e-5)
+    torch.testing.assert_close(other_weights, weights, atol=1e-6, rtol=0)
+
+
+def test_low_memory_is_refused_where_its_gradients_would_be_wrong(groups, tmp_path):
+    with pytest.raises(ValueError, match="low_memory needs"):
+        trainer(llama(), groups, tmp_path, low_memory=True, share_prompts=False)
+
+
 def test_an_optimizer_step_does_not_depend_on_its_micro_batches(groups, tmp_path):
     models = []
     for size, accumulated in ((3, 1), (1, 3)):

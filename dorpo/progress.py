@@ -21,6 +21,8 @@ from dorpo.training_events import (
 )
 
 _FEW_ROWS = 20
+# Of progress, where there is no terminal to redraw a bar on.
+_MOST_LINES = 20
 
 
 @define(eq=False)
@@ -37,7 +39,7 @@ class JsonLines:
 
 @define(eq=False)
 class Bar:
-    """A bar on standard error, and the result in one line on standard output.
+    """A bar on standard error, or lines where that is no terminal; the result in one line on standard output.
 
     Attributes:
         console: Standard error.
@@ -66,8 +68,7 @@ class Bar:
             case TrainingStarted():
                 self._start(event)
             case TrainingProgress():
-                if self._task is not None:
-                    self._progress.update(self._task, completed=event.step, description=_describe(event))
+                self._advance(event)
             case TrainingEvaluated(when="before"):
                 self._before = event
                 self._say(f"Before: {_figures(event)}, on the {event.on}.")
@@ -100,8 +101,15 @@ class Bar:
             self._say(
                 "So few rows are mostly learned by heart: the figures show that training works, no more."
             )
-        self._progress.start()
-        self._task = self._progress.add_task("evaluating", total=event.steps)
+        if self.console.is_terminal:
+            self._progress.start()
+            self._task = self._progress.add_task("evaluating", total=event.steps)
+
+    def _advance(self, event: TrainingProgress) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, completed=event.step, description=_describe(event))
+        elif event.step % math.ceil(event.steps / _MOST_LINES) == 0:
+            self._say(f"Step {event.step} of {event.steps}: {_describe(event)}.")
 
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -125,8 +133,8 @@ def _figures(event: TrainingEvaluated) -> str:
 
 
 def _describe(event: TrainingProgress) -> str:
-    odds = "" if event.or_loss is None else f"  odds ratio {event.or_loss:.3f}"
-    return f"loss {event.loss:.3f}  KL {event.kl:.3f}{odds}  {_duration(event.eta_seconds)} left"
+    odds = "" if event.or_loss is None else f", odds ratio {event.or_loss:.3f}"
+    return f"loss {event.loss:.3f}, KL {event.kl:.3f}{odds}, {_duration(event.eta_seconds)} left"
 
 
 def _duration(seconds: float) -> str:

@@ -151,6 +151,7 @@ class Training:
             learning_rate=self.request.learning_rate,
             warmup_steps=_WARMUP if plan.steps >= _STEPS_TO_WARM_UP else 0,
             seed=self.request.seed,
+            low_memory=self.request.low_memory,
             use_cpu=device == "cpu",
             bf16=device == "cuda" and torch.cuda.is_bf16_supported(),
             save_strategy="no",

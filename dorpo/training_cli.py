@@ -50,6 +50,7 @@ def add_arguments(subparsers: Any) -> None:
     )
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--device", default=defaults.device, choices=["auto", "cpu", "cuda", "mps"])
+    parser.add_argument("--low-memory", action="store_true", help="a third slower, with much less memory")
     parser.add_argument("--allow-download", action="store_true", help="fetch the student from the hub")
     parser.add_argument("--json", action="store_true", help="write JSON lines to standard output")
     parser.set_defaults(run=run)
@@ -74,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
             return _REFUSED
         except TrainingCancelledError:
             return _CANCELLED
+        except Exception as error:
+            report(TrainingFailed(message=f"The training broke off ({type(error).__name__}: {error})."))
+            raise
         finally:
             bar.close()
 

@@ -18,7 +18,7 @@ class TrainingStarted:
         prompts: Groups of them with the same prompt and chosen response.
         skipped: Rows left out because they are longer than the student can read.
         held_out: Prompts kept for the evaluation; 0 when it uses the training rows.
-        tokens: Tokens the student reads in one pass over the training rows.
+        tokens: Tokens the student reads in one pass over the training rows, every prompt once.
         student: As named by the user.
         device: Where it is trained: cpu, cuda or mps.
         steps: Optimizer steps.

@@ -50,13 +50,13 @@ class TrainingPlan:
 
     @property
     def tokens(self) -> int:
-        """Tokens that are read in one pass over the training rows."""
-        return sum(map(_read_tokens, self.trained))
+        """Tokens that are read in one pass over the training rows, every prompt once."""
+        return sum(group.tokens for group in self.trained)
 
     def seconds(self, seconds_per_token: float) -> float:
         """Expected duration, from the time of a forward pass."""
         step_tokens = self.tokens / len(self.trained) * self.per_step
-        measuring = 2 * sum(map(_read_tokens, self.measured))
+        measuring = 2 * sum(group.tokens for group in self.measured)
         return seconds_per_token * (self.steps * step_tokens * _STEP_PER_FORWARD + measuring)
 
 
@@ -133,8 +133,3 @@ def time_forward(model: Any) -> float:
         token_scores(model, batch)[1].sum().item()
         seconds.append(time.monotonic() - begun)
     return min(seconds) / _PROBE_TOKENS
-
-
-def _read_tokens(group: Group) -> int:
-    """Tokens of a plain forward pass, where every response brings its own copy of the prompt."""
-    return group.tokens + len(group.prompt) * len(group.rejected)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from dorpo.redaction import redact
 from dorpo.store import Row, Store, StoreError
 
 
@@ -33,6 +34,7 @@ class TrainingRequest:
         holdout: Share of the sessions kept for the evaluation, once there are enough of them.
         seed: Of the data order and the adapters.
         device: auto, cpu, cuda or mps.
+        low_memory: Whether to compute a third more for the memory of one response.
         allow_download: Whether a student may be fetched from the hub.
     """
 
@@ -43,18 +45,19 @@ class TrainingRequest:
     epochs: float = 1.0
     beta: float = 0.1
     kd_alpha: float = 1.0
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-4
     groups_per_step: int | None = None
     max_length: int | None = None
     min_rows: int = 1
     holdout: float = 0.1
     seed: int = 0
     device: str = "auto"
+    low_memory: bool = False
     allow_download: bool = False
 
 
 def read_rows(request: TrainingRequest) -> tuple[list[Row], str]:
-    """The dataset's complete rows and their fingerprint.
+    """The complete rows without credentials, which a model would learn by heart, and their fingerprint.
 
     Raises:
         TrainingRefusedError: There is no dataset, or it has too few rows.
@@ -74,7 +77,13 @@ def read_rows(request: TrainingRequest) -> tuple[list[Row], str]:
             f"The dataset has only {count}, and a training needs {request.min_rows}: accept more steps, "
             "or lower --min-rows."
         )
-    return rows, fingerprint
+    return [_without_credentials(row) for row in rows], fingerprint
+
+
+def _without_credentials(row: Row) -> Row:
+    """Soft labels follow the text as far as it is the scored one, see `dorpo.align`."""
+    rejected = None if row.rejected is None else redact(row.rejected)[0]
+    return evolve(row, prompt=redact(row.prompt)[0], chosen=redact(row.chosen)[0], rejected=rejected)
 
 
 def prepare_output(folder: Path) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from tiny_student import save_student
 
-from dorpo.store import Store
-from dorpo.training_request import TrainingRequest
+from dorpo.rendering import render_response
+from dorpo.store import AttemptRecord, Store
+from dorpo.training_request import TrainingRequest, read_rows
 
 pytestmark = pytest.mark.train
 
@@ -122,7 +123,7 @@ def test_a_person_sees_one_line_of_before_and_after(tmp_path, database, student)
     assert "chosen perplexity" in line
     assert line.endswith("nats/token")
     assert "3 rows with 2 prompts" in result.stderr
-    assert "step" in result.stderr
+    assert "Step 1 of 1: loss " in result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -197,6 +198,50 @@ def test_rows_longer_than_the_student_reads_are_refused(tmp_path, database, stud
     result = train(tmp_path, *options)
     assert result.returncode == 2
     assert "longer than 10 tokens" in result.stderr
+
+
+def test_credentials_are_not_trained_on(tmp_path):
+    key = "AKIA" + "ABCDEFGH234567AB"
+    with Store.open(tmp_path / "dataset.db") as store:
+        store.start_session(
+            uid="s",
+            document="a.py",
+            language="python",
+            request="r",
+            script="",
+            instance="script",
+            app_version="0",
+        )
+        store.add_steps("s", ["step"])
+        store.fix_prompt("s", 0, instruction=f"use {key}", script="")
+        response = render_response("because", f"key = '{key}'\n")
+        store.add_attempt(
+            "s",
+            0,
+            AttemptRecord(
+                uid="a",
+                cycle=1,
+                cause="first",
+                instruction="",
+                base_script="",
+                response=response,
+                reasoning="because",
+                script=f"key = '{key}'\n",
+                teacher="t",
+            ),
+        )
+        store.accept("s", 0, "a")
+    request = TrainingRequest(db=tmp_path / "dataset.db", student="", output=tmp_path)
+    (row,), _ = read_rows(request)
+    assert key not in row.prompt + row.chosen
+    assert "SECRET" in row.prompt
+    assert "SECRET" in row.chosen
+
+
+def test_low_memory_trains_too(tmp_path, database, student):
+    options = ("--db", database, "--student", student, "--output", tmp_path / "out", "--max-steps", 1)
+    result = train(tmp_path, *options, "--low-memory")
+    assert result.returncode == 0, result.stderr
 
 
 def test_sessions_are_held_out_whole_once_there_are_enough():

@@ -25,7 +25,7 @@ async function harvest({ folder, database, teacher }: Backstage): Promise<string
   const script = join(folder, "harvest.py");
   const answers = join(folder, "answers.jsonl");
   await writeFile(script, GREET);
-  await writeFile(answers, '{"verdict": "redo", "words": "Capital letters."}\n{"verdict": "accepted"}\n');
+  await writeFile(answers, '{"verdict": "redo", "text": "Capital letters."}\n{"verdict": "accepted"}\n');
   const session = ["run", script, "Greet everybody", "--teacher", teacher, "--answers", answers, "--db", database];
   await finish({ command: PYTHON, args: ["-m", "precision_shaking", ...session], env: process.env });
   const student = join(folder, "student");

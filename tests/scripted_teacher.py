@@ -3,11 +3,15 @@
 Each agent has a queue of replies; the last one repeats. A reply is the content, or an object:
     content        the answer's text
     status         an HTTP status other than 200: the content is then the error's message
+    code           the error's code beside its message
     headers        extra response headers
     delay          seconds before the first byte
     finish_reason  "stop" unless given
-    logprobs       true (default): scores when asked for; false: they are null; "refuse": asking is a 400
+    logprobs       true (default): scores when asked for; false: they are null; "refuse": asking is a 400;
+                   a key of SPOILED: scores that are wrong in that way
     drop_after     characters of content after which the connection is cut
+    stall_after    characters of content after which nothing more comes, and the connection stays open
+    encoding       of the bytes that are sent, utf-8 unless given: latin-1 makes them no UTF-8
     raw            the response's whole body, HTML perhaps, instead of a completion
 Run: python tests/scripted_teacher.py --script FILE.json [--port 0]
 It prints {"base_url": "http://127.0.0.1:…/v1"} and serves until it is ended.
@@ -17,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 import threading
@@ -141,6 +146,26 @@ def token_scores(content: str, top: int) -> list[dict]:
     return scores
 
 
+def _each(scores: list[dict], **changes) -> list[dict]:
+    return [{**score, **changes} for score in scores]
+
+
+# Ways in which servers get log-probabilities wrong.
+SPOILED = {
+    "nan": lambda scores: _each(scores, logprob=math.nan),
+    "above zero": lambda scores: _each(scores, logprob=3.5),
+    "no number": lambda scores: _each(scores, logprob=None),
+    "words": lambda scores: _each(scores, logprob="likely"),
+    "no bytes of a byte": lambda scores: _each(scores, bytes=[300, 1]),
+    "nan among the others": lambda scores: _each(
+        scores, top_logprobs=[{"token": "x", "logprob": math.nan, "bytes": [120]}]
+    ),
+    "fewer than tokens": lambda scores: scores[1:],
+    "of another text": lambda scores: _each(scores, token="?", bytes=[63]),
+    "no list": lambda scores: {"content": scores},
+}
+
+
 def _handler(teacher: ScriptedTeacher) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -155,7 +180,8 @@ def _handler(teacher: ScriptedTeacher) -> type[BaseHTTPRequestHandler]:
                 return
             try:
                 if reply.get("status", 200) != 200:
-                    self._send_json(reply["status"], {"error": {"message": reply["content"]}}, reply)
+                    error = {"message": reply["content"], "code": reply.get("code")}
+                    self._send_json(reply["status"], {"error": error}, reply)
                 elif "raw" in reply:
                     self._send(200, "text/html", reply["raw"].encode(), reply)
                 elif body.get("stream"):
@@ -190,17 +216,23 @@ def _handler(teacher: ScriptedTeacher) -> type[BaseHTTPRequestHandler]:
             for piece in re.findall(r"\s*\S+|\s+", reply["content"]):
                 if sent >= reply.get("drop_after", sent + 1):
                     return
+                if sent >= reply.get("stall_after", sent + 1):
+                    teacher.stopping.wait()
+                    return
                 sent += len(piece)
                 choice = {"index": 0, "delta": {"role": "assistant", "content": piece}, "finish_reason": None}
-                self._send_event(body, [{**choice, "logprobs": _logprobs(body, reply, piece)}])
+                self._send_event(body, reply, [{**choice, "logprobs": _logprobs(body, reply, piece)}])
             end = {"index": 0, "delta": {}, "finish_reason": reply.get("finish_reason", "stop")}
-            self._send_event(body, [end])
-            self._send_event(body, [], usage=_usage(reply))
+            self._send_event(body, reply, [end])
+            self._send_event(body, reply, [], usage=_usage(reply))
             self.wfile.write(b"data: [DONE]\n\n")
 
-        def _send_event(self, body: dict, choices: list, **more) -> None:
+        def _send_event(self, body: dict, reply: dict, choices: list, **more) -> None:
             data = {**_frame(body, "chat.completion.chunk"), "choices": choices, **more}
-            self.wfile.write(b"data: " + json.dumps(data).encode() + b"\n\n")
+            encoding = reply.get("encoding", "utf-8")
+            # Escapes would hide the encoding, and only they can carry half of a surrogate pair.
+            text = json.dumps(data, ensure_ascii=encoding == "utf-8")
+            self.wfile.write(b"data: " + text.encode(encoding) + b"\n\n")
             self.wfile.flush()
 
         def _send_json(self, status: int, data: dict, reply: dict) -> None:
@@ -228,9 +260,11 @@ def _usage(reply: dict) -> dict:
 
 
 def _logprobs(body: dict, reply: dict, content: str) -> dict | None:
-    if not body.get("logprobs") or reply.get("logprobs", True) is not True:
+    kind = reply.get("logprobs", True)
+    if not body.get("logprobs") or not (kind is True or kind in SPOILED):
         return None
-    return {"content": token_scores(content, int(body.get("top_logprobs") or 1)), "refusal": None}
+    scores = token_scores(content, int(body.get("top_logprobs") or 1))
+    return {"content": scores if kind is True else SPOILED[kind](scores), "refusal": None}
 
 
 def main() -> None:

@@ -41,6 +41,8 @@ export const EVENT_SHAPES = {
     input_tokens: nullable(number),
     output_tokens: nullable(number),
   }),
+  /** A teacher failed, and will be asked again in so many seconds; `why` is one sentence for the user. */
+  teacher_waiting: shape({ kind: oneOf("teacher_waiting"), teacher: text, seconds: number, why: text }),
   /** The change request was divided into these steps. */
   plan_ready: shape({ kind: oneOf("plan_ready"), steps: list(text) }),
   /** Work on a step began. */
@@ -68,7 +70,7 @@ export const EVENT_SHAPES = {
     backend: text,
     detail: text,
   }),
-  /** A script waits for the user's answer; the editor is told by the `proposal` message. */
+  /** A script waits for the user's answer; the editor is told by the `proposal` message. `warnings`: what no diff shows. */
   proposal_ready: shape({
     kind: oneOf("proposal_ready"),
     step: number,
@@ -81,6 +83,7 @@ export const EVENT_SHAPES = {
     outcome: text,
     output: text,
     unclear: flag,
+    warnings: list(text),
   }),
   /** The user's answer was understood; `decided_by` is `user` (a button) or `analyzer` (free words). */
   feedback_read: shape({

@@ -68,6 +68,9 @@ function take(uid: string, uri: string, event: SessionEvent, audience: Audience)
 async function present(told: Proposal, { book, review, sessions }: Audience): Promise<void> {
   book.propose(told);
   await review.show(told);
+  if (told.warnings.length > 0) {
+    void vscode.window.showWarningMessage(told.warnings.join(" "));
+  }
   if (told.unclear) {
     const verdict = await askVerdict();
     if (verdict !== undefined) {

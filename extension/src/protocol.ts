@@ -87,7 +87,10 @@ export const sessionEvent = {
   params: shape({ session: text, uri: text, event: record(anything) }),
 };
 
-/** A script waits for the user's answer. The same attempt may come again, with another base or as `unclear`. */
+/**
+ * A script waits for the user's answer. The same attempt may come again, with another base or as `unclear`.
+ * `warnings` are sentences on what the script holds that a diff does not show.
+ */
 export const proposal = {
   method: "precisionShaking/proposal",
   params: shape({
@@ -104,6 +107,7 @@ export const proposal = {
     outcome: text,
     output: text,
     unclear: flag,
+    warnings: list(text),
   }),
 };
 export type Proposal = Guarded<typeof proposal.params>;

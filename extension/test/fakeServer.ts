@@ -130,6 +130,7 @@ export function proposalOf(changes: Partial<Proposal> = {}): Proposal {
     outcome: "ok",
     output: "hello world\n",
     unclear: false,
+    warnings: [],
     ...changes,
   };
 }

@@ -106,7 +106,7 @@ test("of every kind of event it is decided whether the transcript tells it", () 
 
 /** An event with every field that any event has. */
 function bare(kind: string): SessionEvent {
-  const fields = { request: "", document: "", teachers: [], steps: [], step: 0, seconds: 1, detail: "", output: "", outcome: "ok" };
+  const fields = { request: "", document: "", teachers: [], steps: [], step: 0, seconds: 1, detail: "", output: "", outcome: "ok", why: "" };
   return { kind, ...fields } as unknown as SessionEvent;
 }
 

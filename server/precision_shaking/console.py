@@ -78,6 +78,8 @@ class TerminalView:
                 self._line(event.request, "italic")
             case e.AgentStarted():
                 self._line(f"{event.agent} ({event.teacher})", "dim")
+            case e.TeacherWaiting():
+                self._line(f"{event.why} Asking again in {event.seconds:.0f} s.", "yellow")
             case e.PlanReady(steps):
                 self._steps = steps
                 self._line("\n".join(f"{n}. {step}" for n, step in enumerate(steps, 1)))
@@ -116,6 +118,8 @@ class TerminalView:
             return
         self._line(event.reasoning, "italic")
         self.console.print(Padding(unified_diff(event.base, event.script), (1, 2)))
+        for warning in event.warnings:
+            self._line(warning, "bold red")
 
     def _run(self, event: e.AttemptExecuted) -> None:
         words, style = _OUTCOMES.get(event.outcome, (event.outcome.replace("_", " "), "yellow"))

@@ -100,9 +100,11 @@ async def test_options_that_a_model_refuses_are_left_out():
 FAILURES = [
     ({"status": 401, "content": "bad key sk-canary12345"}, "refuses the API key"),
     ({"status": 404, "content": "The model `x` does not exist"}, "openai/scripted"),
-    ({"status": 400, "content": "maximum context length is 10 tokens"}, "openai/scripted"),
+    ({"status": 400, "content": "maximum context length is 10 tokens"}, "do not fit in the context"),
     ({"status": 400, "content": "nonsense sk-canary12345"}, "nonsense [key]"),
-    ({"raw": "<html>log in to the hotel network</html>", "content": ""}, "openai/scripted"),
+    ({"raw": "<html>log in to the hotel network</html>", "content": ""}, "perhaps a login page"),
+    ({"status": 511, "content": "log in first"}, "perhaps a login page"),
+    ({"status": 500, "content": "out of memory"}, "a fault of its own: out of memory."),
     ({"drop_after": 5, "content": instruct("go")}, "broke in the middle"),
 ]
 
@@ -118,13 +120,6 @@ async def test_failures_are_one_sentence(reply, sentence):
     assert "canary" not in message
     assert "\n" not in message
     assert len(message) < 300
-
-
-async def test_a_server_error_is_tried_once_more():
-    with ScriptedTeacher({"lead": [{"status": 500, "content": "oops"}, instruct("go")]}) as server:
-        reply = await put_question(connect(parse_teacher(server.teacher())))
-        assert len(server.asked("lead")) == 2
-    assert reply.fields == {"instruction": "go"}
 
 
 async def test_a_server_that_is_not_there_is_named():

@@ -22,6 +22,7 @@ from precision_shaking.sape.events import (
     SessionFinished,
     StepStarted,
     TeacherSwitched,
+    TeacherWaiting,
 )
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def _message(event: SessionEvent) -> str:
             return f"ran the script: {outcome.replace('_', ' ')}"
         case AnswerUnreadable(teacher=teacher):
             return f"{teacher} gave an answer that cannot be used"
+        case TeacherWaiting(seconds=seconds, why=why):
+            return f"waiting {seconds:.0f} s: {why}"
         case TeacherSwitched(teacher=teacher):
             return f"going on with {teacher}"
         case _:

@@ -30,8 +30,9 @@ async def show_proposal(server: Server, session: Session, pending: Pending) -> N
     )
     path = server.feedback_files.write("FEEDBACK.md", page, "answer", session.uid)
     unclear = "Your words could not be read as a decision. " if pending.event.unclear else ""
+    warned = "".join(f"{warning} " for warning in pending.event.warnings)
     server.say(
-        f"{unclear}Step {step + 1} of {max(len(steps), 1)} is proposed: "
+        f"{unclear}{warned}Step {step + 1} of {max(len(steps), 1)} is proposed: "
         "accept it or answer it with the document's code actions, or write into FEEDBACK.md and save."
     )
     await open_file(server, path)

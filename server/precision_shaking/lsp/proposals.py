@@ -55,6 +55,7 @@ def message(session: Session, pending: Pending) -> protocol.ProposalParams:
         outcome=event.outcome,
         output=event.output,
         unclear=event.unclear,
+        warnings=event.warnings,
     )
 
 

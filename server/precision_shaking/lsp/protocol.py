@@ -182,6 +182,7 @@ class ProposalParams:
         outcome: How the script's execution ended (`vocabulary.Outcome`).
         output: What it printed.
         unclear: The user's words could not be read as a verdict: please use a button.
+        warnings: Sentences on what the script holds that a diff does not show.
     """
 
     session: str
@@ -197,6 +198,7 @@ class ProposalParams:
     outcome: str
     output: str
     unclear: bool
+    warnings: tuple[str, ...] = ()
 
 
 @frozen

@@ -16,13 +16,16 @@ from dspy.utils.exceptions import (
     AdapterParseError,
     DSPyError,
     LMInvalidRequestError,
+    LMUnexpectedError,
     LMUnsupportedFeatureError,
 )
 
 from dorpo.rendering import SYSTEM_PROMPT
 from precision_shaking.sape.adapter import Exchange, MarkerAdapter, Respond, WorkerAdapter
 from precision_shaking.sape.embedded.grammar import Choice, Code, Field, Line, Lines
-from precision_shaking.sape.teachers import TOTAL_SECONDS, Teacher, TeacherError, explain
+from precision_shaking.sape.explaining import explain
+from precision_shaking.sape.formats import excerpt, whole_characters
+from precision_shaking.sape.teachers import Teacher, TeacherError
 from precision_shaking.sape.vocabulary import Verdict
 
 # Greedy first; who is asked again must not say the same.
@@ -153,13 +156,13 @@ async def ask(
     Raises:
         TeacherError: The teacher failed.
     """
-    started = time.monotonic()
+    started, listener = time.monotonic(), _Listener(on_text)
     try:
-        async with asyncio.timeout(TOTAL_SECONDS):
+        async with asyncio.timeout(teacher.patience.total_seconds):
             adapter = agent.adapter(agent.shape, exchange, respond)
-            fields, why = await _ask(agent, teacher, inputs, repeat, adapter, on_text)
+            fields, why = await _ask(agent, teacher, inputs, repeat, adapter, listener)
     except (DSPyError, TimeoutError, OSError) as error:
-        raise explain(error, teacher.access) from error
+        raise explain(error, teacher.access, begun=listener.heard) from error
     except ImportError as error:
         raise TeacherError(
             f"{teacher.name} needs a package that is missing: install precision-shaking[agents]."
@@ -168,6 +171,8 @@ async def ask(
         fields, why = None, "The answer was cut off at the longest length."
     elif exchange.finish_reason == "content_filter":
         fields, why = None, "The teacher's provider withheld the answer."
+    if fields is None:
+        why += excerpt(exchange.text or "")
     if exchange.scores:
         teacher.gives_logprobs = True
     return Reply(exchange, time.monotonic() - started, fields, why)
@@ -179,18 +184,18 @@ async def _ask(
     inputs: dict[str, str],
     repeat: int,
     adapter: MarkerAdapter,
-    on_text: Callable[[str], None],
+    listener: _Listener,
 ) -> tuple[dict[str, Any] | None, str]:
     while True:
         options = teacher.options(**wanted_options(agent, teacher, inputs, repeat))
         with dspy.context(
-            lm=teacher.lm, adapter=adapter, disable_history=True, trace=None, send_stream=_Listener(on_text)
+            lm=teacher.lm, adapter=adapter, disable_history=True, trace=None, send_stream=listener
         ):
             try:
                 prediction = await agent.module.acall(config=options, **inputs)
             except AdapterParseError:
                 return None, adapter.exchange.fault
-            except (LMUnsupportedFeatureError, LMInvalidRequestError) as error:
+            except (LMUnsupportedFeatureError, LMInvalidRequestError, LMUnexpectedError) as error:
                 if not teacher.learn_from(error, options):
                     raise
             else:
@@ -214,12 +219,14 @@ def _budget(agent: Agent, inputs: dict[str, str]) -> int:
 
 
 class _Listener:
-    """What DSPy sends a stream's chunks to."""
+    """What DSPy sends a stream's chunks to; `heard` is true from the first on."""
 
     def __init__(self, on_text: Callable[[str], None]) -> None:
+        self.heard = False
         self._on_text = on_text
 
     async def send(self, chunk: Any) -> None:
         for choice in chunk.choices:
             if choice.delta.content:
-                self._on_text(choice.delta.content)
+                self.heard = True
+                self._on_text(whole_characters(choice.delta.content))

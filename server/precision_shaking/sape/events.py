@@ -55,6 +55,16 @@ class AgentFinished:
 
 
 @frozen
+class TeacherWaiting:
+    """A teacher failed, and will be asked again in so many seconds; `why` is one sentence for the user."""
+
+    kind: ClassVar[str] = "teacher_waiting"
+    teacher: str
+    seconds: float
+    why: str
+
+
+@frozen
 class PlanReady:
     """The change request was divided into these steps."""
 
@@ -116,6 +126,7 @@ class ProposalReady:
         base: What the user's document holds: the last accepted text, which a further edit does not change.
         script: The proposed text.
         unclear: The user's words could not be read as a verdict: the same proposal is asked about again.
+        warnings: Sentences on what the script holds that a diff does not show.
     """
 
     kind: ClassVar[str] = "proposal_ready"
@@ -129,6 +140,7 @@ class ProposalReady:
     outcome: str
     output: str
     unclear: bool
+    warnings: tuple[str, ...] = ()
 
 
 @frozen
@@ -220,6 +232,7 @@ SessionEvent = (
     | AgentStarted
     | AgentText
     | AgentFinished
+    | TeacherWaiting
     | PlanReady
     | StepStarted
     | InstructionReady

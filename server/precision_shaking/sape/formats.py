@@ -36,6 +36,22 @@ _SURELY_LEFT_OUT = re.compile(
 )
 
 
+def whole_characters(text: str) -> str:
+    """The text with halves of characters (lone surrogates) joined or replaced: nothing can store them."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def excerpt(text: str, longest: int = 160) -> str:
+    """What an answer without any field says instead, to follow a sentence; empty when it says nothing.
+
+    A refusal is such an answer: the user should read it, and not only that it cannot be read.
+    """
+    words = " ".join(text.split())
+    if not words or _MARKER.search(text):
+        return ""
+    return f" It says: {words}" if len(words) <= longest else f" It says: {words[:longest]}…"
+
+
 def split_fields(text: str) -> dict[str, str]:
     """The answer's fields by name, each without the blank space around it; the first of a name counts."""
     found: dict[str, str] = {}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from precision_shaking.sape import events as e
 from precision_shaking.sape import happenings as h
+from precision_shaking.sape.hidden import hidden_characters
 from precision_shaking.sape.recorder import Evidence, Stored
 from precision_shaking.sape.vocabulary import Help, Phase, SessionStatus
 from precision_shaking.sape.workflow import State
@@ -103,4 +104,5 @@ def _proposal(state: State, evidence: Evidence) -> e.ProposalReady:
         outcome=run.outcome if run else "",
         output=run.output if run else "",
         unclear=state.unclear,
+        warnings=hidden_characters(state.step_script, attempt.script),
     )

@@ -1,21 +1,20 @@
-"""Teachers: from the names a user writes to language models, and from their errors to sentences."""
+"""Teachers: from the names a user writes to language models."""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from precision_shaking.sape.retrying import Patience, Trouble
 from precision_shaking.sape.wire import TeacherAccess
 
 if TYPE_CHECKING:
     import dspy
 
 EMBEDDED = "embedded/"
-# A teacher that has sent nothing for so long is not going to.
-IDLE_SECONDS = 90.0
-TOTAL_SECONDS = 900.0
 TOP_LOGPROBS = 20
 # What a server that allows fewer alternatives usually allows.
 _FEWER_LOGPROBS = 5
@@ -27,12 +26,21 @@ class TeacherError(Exception):
     """A teacher cannot be used or did not answer; the message is one sentence for the user.
 
     Attributes:
-        passing: Whether asking it again may help.
+        trouble: What that says of asking it again.
+        retry_after: Seconds that it asked to be left alone.
     """
 
-    def __init__(self, message: str, *, passing: bool = False) -> None:
+    def __init__(
+        self, message: str, trouble: Trouble = Trouble.LASTING, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
-        self.passing = passing
+        self.trouble = trouble
+        self.retry_after = retry_after
+
+    @property
+    def passing(self) -> bool:
+        """Whether it counts as an answer that cannot be read: asked once more, then the next teacher."""
+        return self.trouble is Trouble.BROKEN
 
 
 def parse_teacher(text: str, api_key: str | None = None) -> TeacherAccess:
@@ -62,6 +70,7 @@ class Teacher:
     Attributes:
         access: Its name and how to reach it.
         lm: What DSPy calls.
+        patience: How long it is waited for.
         top_logprobs: Alternatives asked for at each token; None once it has refused all log-probabilities.
         gives_logprobs: True or False once that is known.
         refused: Other options that it turned out not to take.
@@ -69,6 +78,7 @@ class Teacher:
 
     access: TeacherAccess
     lm: dspy.LM
+    patience: Patience = field(factory=Patience)
     top_logprobs: int | None = TOP_LOGPROBS
     gives_logprobs: bool | None = None
     refused: set[str] = field(factory=set)
@@ -92,6 +102,9 @@ class Teacher:
 
     def learn_from(self, error: Exception, asked: dict[str, Any]) -> bool:
         """Whether an error means that an option is not supported, so that asking without it may help."""
+        if asked.get("logprobs") is not None and _is_no_number(error):
+            self.top_logprobs, self.gives_logprobs = None, False
+            return True
         words = str(error).lower()
         if asked.get("logprobs") is not None and "logprobs" in words:
             fewer = "top_logprobs" in words and asked["logprobs"] > _FEWER_LOGPROBS
@@ -105,8 +118,18 @@ class Teacher:
         return False
 
 
-def connect(access: TeacherAccess) -> Teacher:
+def _is_no_number(error: Exception) -> bool:
+    """Whether what should be a log-probability could not be read; the answer itself may be fine."""
+    cause = error.__cause__
+    return isinstance(cause, TypeError | ValueError) and not isinstance(cause, json.JSONDecodeError)
+
+
+def connect(access: TeacherAccess, patience: Patience | None = None) -> Teacher:
     """Make a teacher; nothing is sent yet.
+
+    Args:
+        access: Which.
+        patience: How long it is waited for; None for the usual.
 
     Raises:
         TeacherError: There is no such teacher, or what it needs is not installed.
@@ -114,18 +137,34 @@ def connect(access: TeacherAccess) -> Teacher:
     import dspy
     from dspy.utils.exceptions import DSPyError
 
+    patience = patience or Patience()
     if access.name.startswith(EMBEDDED):
-        return Teacher(access, _embedded(access.name))
-    reach: dict[str, Any] = {"timeout": IDLE_SECONDS}
+        return Teacher(access, _embedded(access.name), patience)
+    reach: dict[str, Any] = {"timeout": patience.idle_seconds}
     if access.base_url is not None:
         # A key from the environment belongs to the provider, not to whoever serves this address.
         reach |= {"api_base": access.base_url, "api_key": access.api_key or "none"}
     elif access.api_key is not None:
         reach["api_key"] = access.api_key
     try:
-        return Teacher(access, dspy.LM(access.name, cache=False, num_retries=1, **reach))
+        # Asking again is the consultant's: DSPy would do it unseen.
+        return Teacher(access, dspy.LM(access.name, cache=False, num_retries=0, **reach), patience)
     except (DSPyError, ValueError) as error:
-        raise TeacherError(f"{access.name} cannot be used as a teacher: {_line(str(error))}") from error
+        raise TeacherError(f"{access.name} cannot be used as a teacher: {one_line(str(error))}") from error
+
+
+def silent(access: TeacherAccess, patience: Patience) -> Teacher:
+    """A teacher that can be named but not asked, for a session whose answers come from elsewhere."""
+    import dspy
+
+    return Teacher(access, dspy.LM(access.name, engine=_Silence(), cache=False, num_retries=0), patience)
+
+
+class _Silence:
+    """An engine without a model behind it, so that nothing can be sent by mistake."""
+
+    def complete(self, request: object) -> None:  # noqa: ARG002 - DSPy names it
+        raise TeacherError("This teacher cannot be asked.")
 
 
 def _embedded(name: str) -> dspy.LM:
@@ -137,40 +176,8 @@ def _embedded(name: str) -> dspy.LM:
         raise TeacherError(str(error)) from error
 
 
-def explain(error: Exception, access: TeacherAccess) -> TeacherError:
-    """The user's sentence for whatever a call of this teacher ended in."""
-    from dspy.utils import exceptions as e
-
-    name, where = access.name, access.base_url or "its provider"
-    sentences: list[tuple[type[Exception] | tuple[type[Exception], ...], str]] = [
-        (e.LMAuthError, f"{name} refuses the API key: set the right one for {where}."),
-        (e.LMNotConfiguredError, f"{name} needs an API key: set the one of {where}."),
-        (
-            e.LMBillingError,
-            f"{name} says that the account has no credit left: top it up or use another teacher.",
-        ),
-        (e.LMRateLimitError, f"{name} gets too many requests: wait a little, or add another teacher."),
-        (e.ContextWindowExceededError, f"The script is too long for {name}: use a teacher that reads more."),
-        ((e.LMTimeoutError, TimeoutError), f"{name} did not answer in time: check that {where} works."),
-        (e.LMUnsupportedModelError, f"{where} has no model {name}: check the teacher's name."),
-        (e.LMTransportError, f"{name} cannot be reached: check that {where} runs and that you are online."),
-        (e.LMStreamAssemblyError, f"The connection to {name} broke in the middle of its answer: try again."),
-    ]
-    for kinds, sentence in sentences:
-        if isinstance(error, kinds):
-            return TeacherError(sentence, passing=isinstance(error, e.LMStreamAssemblyError))
-    return TeacherError(
-        f"{name} failed: {_line(_redact(str(error), access.api_key))}",
-        passing=isinstance(error, e.LMServerError),
-    )
-
-
-def _line(text: str, longest: int = 200) -> str:
+def one_line(text: str, longest: int = 200) -> str:
+    """Somebody else's words as the end of a sentence of ours."""
     line = " ".join(text.split())
     line = line if len(line) <= longest else f"{line[:longest]}…"
     return line if line.endswith((".", "…")) else f"{line or 'it said nothing'}."
-
-
-def _redact(text: str, api_key: str | None) -> str:
-    text = text.replace(api_key, "[key]") if api_key else text
-    return re.sub(r"\b(sk|key|pk|gsk|xai)-[\w*-]{8,}", "[key]", text)

@@ -30,7 +30,8 @@ format: .venv/.development  ## Format the Python files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-e2e: $(WORKBENCH)/.installed package .venv/.development  ## The extension in a real VS Code workbench
+e2e: package .venv/.development  ## The extension in a real VS Code workbench
+	sh $(WORKBENCH)/install-workbench.sh
 	npm --prefix $(WORKBENCH) run --silent e2e
 
 bench: .venv/.development  ## Every measurement of bench/, one after the other
@@ -42,7 +43,7 @@ package: .venv/.development node_modules/.installed  ## The extension as dist/*.
 	npm run --silent package
 
 clean:  ## Remove everything that was installed or built
-	rm -rf .venv node_modules dist $(WORKBENCH)/node_modules $(WORKBENCH)/.workbench $(WORKBENCH)/.installed
+	rm -rf .venv node_modules dist $(WORKBENCH)/node_modules
 
 .venv/.created:
 	$(PYTHON) -m venv .venv
@@ -60,8 +61,4 @@ clean:  ## Remove everything that was installed or built
 
 node_modules/.installed: package.json package-lock.json
 	npm ci --no-fund --no-audit --loglevel=error
-	touch $@
-
-$(WORKBENCH)/.installed: $(WORKBENCH)/package.json $(WORKBENCH)/package-lock.json $(WORKBENCH)/install-workbench.sh
-	sh $(WORKBENCH)/install-workbench.sh
 	touch $@

@@ -20,6 +20,7 @@ from precision_shaking.sape.workflow import State
 
 INSTANCE = "script"
 BY_USER = "user"
+_LONGEST_TOKEN = 0xFFFF  # bytes that the codec of soft labels has room for
 
 
 @frozen
@@ -87,6 +88,10 @@ class Recorder:
     def crashed(self) -> None:
         """End the session as one that could not go on."""
         self.store.end_session(self.session, "crashed")
+
+    def corrected(self, attempt: str, verdict: str) -> None:
+        """Take the user's word for what they said of an attempt before."""
+        self.store.relabel(attempt, verdict)
 
     def called(
         self, agent: str, teacher: str, exchange: Exchange, status: str, seconds: float, state: State
@@ -233,8 +238,9 @@ def soft_labels(scores: Sequence[TokenScore], response: str) -> list[TokenScore]
             break
         kept.append(score)
         rest = rest[len(score.token) :]
+    short = all(len(token) <= _LONGEST_TOKEN for s in kept for token in (s.token, *(t for t, _ in s.top)))
     numbers = all(_is_logprob(value) for s in kept for value in (s.logprob, *(p for _, p in s.top)))
-    return kept if kept and numbers and agrees(kept, response) else None
+    return kept if kept and short and numbers and agrees(kept, response) else None
 
 
 def _is_logprob(value: float) -> bool:

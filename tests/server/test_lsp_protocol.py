@@ -15,6 +15,7 @@ MESSAGES = {
     protocol.START_SESSION: (protocol.StartSessionParams, protocol.StartSessionResult),
     protocol.ANSWER: (protocol.AnswerParams, protocol.AnswerResult),
     protocol.HELP: (protocol.HelpParams, protocol.Nothing),
+    protocol.CORRECT: (protocol.CorrectParams, protocol.Nothing),
     protocol.STOP_SESSION: (protocol.StopSessionParams, protocol.Nothing),
     protocol.START_TRAINING: (protocol.StartTrainingParams, protocol.StartTrainingResult),
     protocol.DATASET_STATS: (protocol.Nothing, protocol.DatasetStatsResult),

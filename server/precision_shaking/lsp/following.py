@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from precision_shaking.lsp import dialogs, proposals, protocol
+from precision_shaking.lsp import correcting, dialogs, proposals, protocol
 from precision_shaking.lsp.activity import Activity
 from precision_shaking.lsp.applying import Written, bring_in
 from precision_shaking.lsp.rpc import RefusedError
 from precision_shaking.sape.events import (
+    FeedbackRead,
     HelpNeeded,
     PlanReady,
     ProposalReady,
@@ -19,6 +20,7 @@ from precision_shaking.sape.events import (
     StepAccepted,
     to_json,
 )
+from precision_shaking.sape.vocabulary import DecidedBy
 
 if TYPE_CHECKING:
     from precision_shaking.lsp.server import Server
@@ -63,6 +65,9 @@ async def _react(server: Server, session: Session, event: SessionEvent) -> None:
         case ProposalReady():
             session.pending = proposals.Pending(event, session.base, event.script)
             show(server, session)
+        case FeedbackRead(decided_by=DecidedBy.ANALYZER):
+            if not server.settings.client_commands:
+                server.run_task(correcting.offer(server, session.uid, event), "offer a correction")
         case StepAccepted(script=script):
             await _hold(server, session, script)
         case HelpNeeded():

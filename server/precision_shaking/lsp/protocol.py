@@ -16,6 +16,7 @@ from precision_shaking.sape.vocabulary import Help, Verdict
 START_SESSION = "precisionShaking/startSession"
 ANSWER = "precisionShaking/answer"
 HELP = "precisionShaking/help"
+CORRECT = "precisionShaking/correct"
 STOP_SESSION = "precisionShaking/stopSession"
 START_TRAINING = "precisionShaking/startTraining"
 DATASET_STATS = "precisionShaking/datasetStats"
@@ -95,6 +96,22 @@ class HelpParams:
     session: str
     choice: Help
     script: str | None = None
+
+
+@frozen
+class CorrectParams:
+    """`correct`: the user's words about an attempt were misread. It works after the session's end too.
+
+    Only the dataset changes: a running session goes on as it is.
+
+    Attributes:
+        attempt: What the words were about.
+        verdict: What they meant.
+    """
+
+    session: str
+    attempt: str
+    verdict: Verdict
 
 
 @frozen

@@ -106,6 +106,7 @@ def build_server() -> Server:
     from precision_shaking.lsp.handlers import (
         actions,
         commands,
+        correction,
         dataset,
         documents,
         feedback,
@@ -115,6 +116,6 @@ def build_server() -> Server:
     )
 
     server = Server()
-    for room in (lifecycle, documents, session, feedback, dataset, training, actions, commands):
+    for room in (lifecycle, documents, session, feedback, correction, dataset, training, actions, commands):
         room.register(server)
     return server

@@ -142,6 +142,8 @@ class Engine:
                     self._session.answer(wire.read_params(params, wire.AnswerParams))
                 case "help":
                     self._session.help(wire.read_params(params, wire.HelpParams))
+                case "correct":
+                    self._session.correct(wire.read_params(params, wire.CorrectParams))
                 case "stop":
                     self._session.stop()
                 case _:

@@ -122,6 +122,10 @@ class EngineProcess:
         """Say how to go on after every teacher failed."""
         await self.request("help", wire.to_params(params))
 
+    async def correct(self, params: wire.CorrectParams) -> None:
+        """Say what the user meant by words that were read as something else."""
+        await self.request("correct", wire.to_params(params))
+
     async def stop(self) -> None:
         """End the session as abandoned, then the process; kill it when it does not end in time."""
         if not self._ended:

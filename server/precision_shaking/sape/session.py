@@ -27,7 +27,7 @@ from precision_shaking.sape.recorder import Evidence, Recorder
 from precision_shaking.sape.rescoring import score_amended
 from precision_shaking.sape.teachers import Teacher, TeacherError
 from precision_shaking.sape.vocabulary import DecidedBy, Help, Limits, Outcome, Phase, Verdict
-from precision_shaking.sape.wire import AnswerParams, HelpParams, StartParams
+from precision_shaking.sape.wire import AnswerParams, CorrectParams, HelpParams, StartParams
 
 T = TypeVar("T")
 
@@ -99,6 +99,22 @@ class Session:
         if params.choice not in set(Help):
             raise SessionError(f"{params.choice!r} is no choice: it is retry, skip or stop.")
         self._help.set_result(params)
+
+    def correct(self, params: CorrectParams) -> None:
+        """Correct a verdict that was read from the user's words.
+
+        Only the dataset changes. What the session has done since has been shown, and perhaps written into the
+        document: it goes on from there, and the user's next answer says how.
+
+        Raises:
+            SessionError: The verdict is unknown, or nothing was said about such an attempt.
+        """
+        if params.verdict not in set(Verdict):
+            raise SessionError(f"{params.verdict!r} is no verdict: it is accepted, redo or further_edit.")
+        try:
+            self._recorder.corrected(params.attempt, params.verdict)
+        except StoreError as error:
+            raise SessionError(str(error)) from error
 
     def stop(self) -> None:
         """End the session as abandoned, whatever it is doing."""

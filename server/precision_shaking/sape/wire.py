@@ -1,6 +1,6 @@
 """What the engine and its client say to each other: JSON-RPC 2.0, one JSON object a line.
 
-Requests go to the engine (`start`, `answer`, `help`, `stop`); the engine sends `event` notifications back.
+Requests go to the engine (`start`, `answer`, `help`, `correct`, `stop`); `event` notifications come back.
 """
 
 from __future__ import annotations
@@ -91,6 +91,14 @@ class HelpParams:
     script: str | None = None
 
 
+@frozen
+class CorrectParams:
+    """`correct`: what the user really meant by their words about an attempt; `verdict` as in `answer`."""
+
+    attempt: str
+    verdict: str
+
+
 class WireError(Exception):
     """A message could not be read or a request was refused; `code` is JSON-RPC's."""
 
@@ -119,7 +127,7 @@ def decode(line: bytes) -> dict[str, Any]:
     return message
 
 
-def to_params(value: StartParams | AnswerParams | HelpParams) -> dict[str, Any]:
+def to_params(value: StartParams | AnswerParams | HelpParams | CorrectParams) -> dict[str, Any]:
     """Parameters as JSON."""
     return asdict(value)
 

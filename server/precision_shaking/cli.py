@@ -77,6 +77,15 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-attempts", type=int, default=3, metavar="N", help="before the next teacher (3)"
     )
+    exchanges = parser.add_mutually_exclusive_group()
+    exchanges.add_argument(
+        "--record", metavar="FILE.jsonl", help="make a file of everything asked of the teachers"
+    )
+    exchanges.add_argument(
+        "--replay",
+        metavar="FILE.jsonl",
+        help="run a recorded session again, without its teachers; needs --db",
+    )
     parser.add_argument("--no-execute", action="store_true", help="do not run the scripts")
 
 

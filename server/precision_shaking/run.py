@@ -25,6 +25,10 @@ DEFAULT_TEACHER = "embedded/smollm2"
 _DONE, _NOT_DONE, _UNUSABLE, _INTERRUPTED = 0, 1, 2, 130
 
 
+class OptionsError(Exception):
+    """Options that do not go together; the message is one sentence for the user."""
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run a session.
 
@@ -39,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         view: View = JsonView(sys.stdout) if arguments.json else TerminalView(console)
         asking = Console(stderr=True, highlight=False) if arguments.json else console
         return asyncio.run(_Run(document, Answers(scripted, asking), view).drive(params))
-    except (DocumentError, NoAnswerError, TeacherError, EngineError) as error:
+    except (OptionsError, DocumentError, NoAnswerError, TeacherError, EngineError) as error:
         sys.stderr.write(f"precision-shaking: {visible(str(error))}\n")
         return _UNUSABLE
     except KeyboardInterrupt:
@@ -52,15 +56,27 @@ def _params(arguments: argparse.Namespace, document: Document) -> wire.StartPara
     pool = [parse_teacher(text) for text in arguments.teachers or [DEFAULT_TEACHER]]
     # The key is meant for servers of the user's own; a provider's is in the provider's own variable.
     teachers = tuple(wire.TeacherAccess(t.name, t.base_url, key if t.base_url else None) for t in pool)
+    if arguments.replay and arguments.teachers:
+        raise OptionsError("A replay has the teachers of its recording: leave out --teacher.")
+    if arguments.replay and not arguments.db:
+        raise OptionsError(
+            "A replay makes the recorded session's rows again: name a dataset for them with --db."
+        )
     return wire.StartParams(
         document=arguments.file,
         script=document.text,
         request=arguments.request,
         teachers=teachers,
-        db=str(Path(arguments.db).absolute()) if arguments.db else None,
+        db=_absolute(arguments.db),
         max_attempts=max(1, arguments.max_attempts),
         execute=not arguments.no_execute,
+        record=_absolute(arguments.record),
+        replay=_absolute(arguments.replay),
     )
+
+
+def _absolute(file: str | None) -> str | None:
+    return str(Path(file).absolute()) if file else None
 
 
 @define

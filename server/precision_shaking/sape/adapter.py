@@ -7,7 +7,7 @@ text that is not the answer. These adapters send one request and keep the respon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import dspy
@@ -18,7 +18,7 @@ from dspy.utils.exceptions import AdapterParseError
 from dorpo.rendering import UnreadableAnswerError, parse_response, render_prompt, render_response, to_messages
 from dorpo.softlabels import MAX_TOP, TokenScore
 from precision_shaking.sape.embedded.grammar import Field, marker_grammar
-from precision_shaking.sape.formats import read_items, split_fields
+from precision_shaking.sape.formats import read_items, split_fields, whole_characters
 
 Messages = list[dict[str, str]]
 
@@ -33,6 +33,9 @@ class Exchange:
         finish_reason: In DSPy's words: stop, length, content_filter…
         scores: The answer's log-probabilities, token by token; empty without.
         fault: Why it cannot be read, in one sentence; empty when it can.
+        cached_tokens: Input tokens that the provider had read before, and reasoning_tokens: output tokens
+            that are not in the text; None where it does not say.
+        cost_usd: What the call cost; None where the price is not known.
     """
 
     messages: Messages
@@ -42,15 +45,23 @@ class Exchange:
     output_tokens: int | None = None
     scores: tuple[TokenScore, ...] = ()
     fault: str = ""
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost_usd: float | None = None
 
-    def take(self, response: lm15.Response) -> str:
-        """Keep a response; its text."""
-        self.text = response.text or ""
+    def take(self, response: lm15.Response) -> None:
+        """Keep a response."""
+        self.text = whole_characters(response.text or "")
         self.finish_reason = response.finish_reason
         self.input_tokens = response.usage.input_tokens
         self.output_tokens = response.usage.output_tokens
-        self.scores = tuple(_token_score(token) for token in response.logprobs or ())
-        return self.text
+        self.cached_tokens = response.usage.cache_read_tokens
+        self.reasoning_tokens = response.usage.reasoning_tokens
+        self.scores = _token_scores(response.logprobs or ())
+
+
+# Fills an exchange that has its messages, where no teacher is to be asked.
+Respond = Callable[[Exchange], Awaitable[None]]
 
 
 class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
@@ -59,11 +70,13 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
     Args:
         shape: What each output field may hold; models that take a grammar are held to it.
         exchange: Filled with the call.
+        respond: Answers instead of the language model.
     """
 
-    def __init__(self, shape: Sequence[Field], exchange: Exchange) -> None:
+    def __init__(self, shape: Sequence[Field], exchange: Exchange, respond: Respond | None = None) -> None:
         super().__init__(use_json_adapter_fallback=False)
         self._shape = shape
+        self._respond = respond
         self.exchange = exchange
 
     def format(self, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> Messages:
@@ -113,8 +126,11 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
     ) -> list[dict[str, Any]]:
         """Send one request and read its answer. `lm_kwargs`: the keys of `lm15.Config`."""
         self.exchange.messages = self.format(signature, demos, inputs)
-        response = await lm.acall(request=self._request(lm, lm_kwargs))
-        return [self.parse(signature, self.exchange.take(response))]
+        if self._respond is None:
+            self.exchange.take(await lm.acall(request=self._request(lm, lm_kwargs)))
+        else:
+            await self._respond(self.exchange)
+        return [self.parse(signature, self.exchange.text or "")]
 
     def _request(self, lm: dspy.LM, options: dict[str, Any]) -> lm15.Request:
         system, *chat = self.exchange.messages
@@ -200,6 +216,13 @@ def _value(text: str, annotation: Any) -> Any:
     if get_origin(annotation) is list:
         return read_items(text) or None
     return text
+
+
+def _token_scores(tokens: Sequence[lm15.TokenLogprob]) -> tuple[TokenScore, ...]:
+    try:
+        return tuple(_token_score(token) for token in tokens)
+    except ValueError:  # a byte that is none: the answer may be fine all the same
+        return ()
 
 
 def _token_score(token: lm15.TokenLogprob) -> TokenScore:

@@ -13,7 +13,8 @@ from attrs import define, field
 from precision_shaking.sape import events as e
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape.adapter import Exchange
-from precision_shaking.sape.agents import Agent, Agents, Reply, ask
+from precision_shaking.sape.agents import Agent, Agents, Reply
+from precision_shaking.sape.channel import Channel
 from precision_shaking.sape.formats import FieldStream, omissions
 from precision_shaking.sape.recorder import Recorder
 from precision_shaking.sape.teachers import Teacher, TeacherError
@@ -42,6 +43,7 @@ class Consultant:
     teachers: Sequence[Teacher]
     recorder: Recorder
     emit: Callable[[e.SessionEvent], None]
+    channel: Channel
     _working: int = field(default=0, init=False)
 
     async def plan(self, state: State, task: h.AskPlanner) -> tuple[str, ...]:
@@ -134,7 +136,9 @@ class Consultant:
 
         status = "error"
         try:
-            reply = await ask(agent, teacher, inputs, repeat=repeat, exchange=exchange, on_text=on_text)
+            reply = await self.channel.ask(
+                agent, teacher, inputs, repeat=repeat, exchange=exchange, on_text=on_text
+            )
             status = "ok" if reply.fields is not None else "unreadable"
         except asyncio.CancelledError:
             status = "cancelled"

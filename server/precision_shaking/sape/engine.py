@@ -22,7 +22,9 @@ from precision_shaking.sape.environment import quieten
 
 if TYPE_CHECKING:
     from precision_shaking.sape.session import Session
+    from precision_shaking.sape.channel import Channel
 
+    from precision_shaking.sape.teachers import Teacher
 _CHUNK = 65536
 # To kill a running script and to write down that the session broke off; nobody is left to wait longer.
 _LAST_SECONDS = 1.5
@@ -159,7 +161,7 @@ class Engine:
             raise wire.WireError("The document is empty: there is nothing to change.")
         if not params.request.strip():
             raise wire.WireError("Say what should change.")
-        if not params.teachers:
+        if not params.teachers and params.replay is None:
             raise wire.WireError("There is no teacher: name at least one.")
         try:
             # Importing the agents takes a second or three, and the end of input must be noticed meanwhile.
@@ -173,14 +175,19 @@ class Engine:
 
     def _make_session(self, params: wire.StartParams) -> Session:
         from precision_shaking.sape.session import Session
-        from precision_shaking.sape.teachers import TeacherError, connect
+        from precision_shaking.sape.teachers import TeacherError
 
         try:
-            teachers = [connect(access) for access in params.teachers]
+            teachers, channel = _reach(params)
             self._store = Store.open(Path(params.db) if params.db else default_path())
-        except (TeacherError, StoreError) as error:
+            if params.record is not None:
+                names = [teacher.name for teacher in teachers]
+                channel = RecordingChannel.create(Path(params.record), names, channel)
+        except (TeacherError, ChannelError, StoreError) as error:
+        from precision_shaking.sape.channel import ChannelError
+        from precision_shaking.sape.recording import RecordingChannel
             raise wire.WireError(str(error)) from error
-        return Session(params, teachers, self._store, self._emit)
+        return Session(params, teachers, self._store, self._emit, channel=channel)
 
     def _emit(self, event: events.SessionEvent) -> None:
         self._send({"method": "event", "params": events.to_json(event)})
@@ -190,3 +197,15 @@ class Engine:
             await session.run()
         finally:
             self._ended.set()
+
+
+def _reach(params: wire.StartParams) -> tuple[list[Teacher], Channel]:
+    """The pool, and the way to it."""
+    from precision_shaking.sape.channel import DirectChannel
+    from precision_shaking.sape.replaying import ReplayChannel
+    from precision_shaking.sape.teachers import connect
+
+    if params.replay is None:
+        return [connect(access) for access in params.teachers], DirectChannel()
+    replay = ReplayChannel.open(Path(params.replay))
+    return replay.pool(), replay

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dorpo.rendering import render_prompt, render_response, to_messages
 from dorpo.softlabels import TokenScore
-from precision_shaking.sape.happenings import PromptFixed
+from precision_shaking.sape.adapter import Messages
 from precision_shaking.sape.teachers import Teacher
-from precision_shaking.sape.vocabulary import Attempt
 
 
-async def score_amended(
-    teacher: Teacher, prompt: PromptFixed, attempt: Attempt, script: str
-) -> Sequence[TokenScore]:
-    """What the teacher thinks of the amended answer to the row's prompt; empty when it cannot tell.
+async def score(teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:
+    """What the teacher thinks of an answer to a chat; empty when it cannot tell.
 
     Args:
-        teacher: Who wrote the proposal; only the embedded one can be asked for the scores of a given text.
-        prompt: The step's.
-        attempt: The proposal; its reasoning stays.
-        script: The script as the user left it.
+        teacher: Only the embedded one can be asked for the scores of a given text.
+        messages: The chat as role and content.
+        response: The answer.
     """
     if not teacher.embedded:
         return ()
@@ -28,8 +23,7 @@ async def score_amended(
     from precision_shaking.sape.embedded.errors import PromptTooLongError
     from precision_shaking.sape.embedded.scoring import score_async
 
-    messages = to_messages(render_prompt(prompt.instruction, prompt.script))
     try:
-        return await score_async(teacher.lm, messages, render_response(attempt.reasoning, script))
+        return await score_async(teacher.lm, messages, response)
     except (EmbeddedModelUnavailableError, PromptTooLongError):
         return ()

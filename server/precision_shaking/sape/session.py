@@ -15,16 +15,17 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
+from dorpo.rendering import render_prompt, render_response, to_messages
 from dorpo.store import Store, StoreError
 from precision_shaking.sape import events as e
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape import workflow
 from precision_shaking.sape.agents import Agents
+from precision_shaking.sape.channel import Channel, ChannelError, DirectChannel
 from precision_shaking.sape.consulting import Consultant
 from precision_shaking.sape.execution import Backend, execute, trim_traceback
 from precision_shaking.sape.narration import narrate
 from precision_shaking.sape.recorder import Evidence, Recorder
-from precision_shaking.sape.rescoring import score_amended
 from precision_shaking.sape.teachers import Teacher, TeacherError
 from precision_shaking.sape.vocabulary import DecidedBy, Help, Limits, Outcome, Phase, Verdict
 from precision_shaking.sape.wire import AnswerParams, CorrectParams, HelpParams, StartParams
@@ -45,6 +46,7 @@ class Session:
         store: The dataset.
         emit: Called with each event, after what it reports is on disk.
         agents: The instance's agents; None for the ones that work on scripts.
+        channel: The way to the teachers; None for the direct one.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Session:
         store: Store,
         emit: Callable[[e.SessionEvent], None],
         agents: Agents | None = None,
+        channel: Channel | None = None,
     ) -> None:
         self.uid = str(uuid.uuid4())
         self._params = params
@@ -62,7 +65,10 @@ class Session:
         self._recorder = Recorder(store, self.uid)
         limits = Limits(teachers=len(teachers), max_attempts=params.max_attempts)
         self._state = workflow.begin(params.request, params.script, limits)
-        self._consultant = Consultant(agents or Agents.for_scripts(), teachers, self._recorder, emit)
+        self._channel = channel or DirectChannel()
+        self._consultant = Consultant(
+            agents or Agents.for_scripts(), teachers, self._recorder, self._channel, emit
+        )
         self._evidence = Evidence()
         self._prompt: h.PromptFixed | None = None
         self._answer: asyncio.Future[AnswerParams] | None = None
@@ -130,7 +136,7 @@ class Session:
             self._emit(e.SessionStarted(self.uid, self._params.document, self._params.request, names))
             while (task := workflow.task(self._state)) is not None:
                 self._apply(await self._unless_stopped(self._perform(task)))
-        except (TeacherError, StoreError) as error:
+        except (TeacherError, ChannelError, StoreError) as error:
             self._fail(str(error))
         except asyncio.CancelledError:
             self._crashed()
@@ -243,8 +249,12 @@ class Session:
         if answer.verdict is not Verdict.ACCEPTED or attempt is None or amended is None or prompt is None:
             return answer
         if amended != attempt.script:
-            teacher = self._teachers[self._state.teacher]
-            scores = await score_amended(teacher, prompt, attempt, amended)
+            # Scored as the dataset will have it: an answer to the row's prompt, with the worker's reasoning.
+            scores = await self._channel.score(
+                self._teachers[self._state.teacher],
+                to_messages(render_prompt(prompt.instruction, prompt.script)),
+                render_response(attempt.reasoning, amended),
+            )
             self._evidence = evolve(self._evidence, amended_scores=scores)
         return answer
 

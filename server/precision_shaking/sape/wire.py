@@ -46,6 +46,8 @@ class StartParams:
         db: The dataset's file; None for the user's default one.
         max_attempts: Failed attempts at a step before the next teacher is used.
         execute: False where scripts must not be run (an untrusted workspace).
+        record: A file to make, which keeps every exchange with the teachers.
+        replay: Such a file, whose teachers and answers are used instead of `teachers`.
     """
 
     document: str
@@ -56,6 +58,8 @@ class StartParams:
     db: str | None = None
     max_attempts: int = 3
     execute: bool = True
+    record: str | None = None
+    replay: str | None = None
 
 
 @frozen

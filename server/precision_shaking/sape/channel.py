@@ -1,0 +1,66 @@
+"""The way from a session to its teachers: directly, into a recording, or out of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from dorpo.softlabels import TokenScore
+from precision_shaking.sape.adapter import Exchange, Messages
+from precision_shaking.sape.agents import Agent, Reply, ask
+from precision_shaking.sape.prices import cost_usd
+from precision_shaking.sape.rescoring import score
+from precision_shaking.sape.teachers import Teacher
+
+
+class ChannelError(Exception):
+    """Teachers cannot be reached this way; the message is one sentence for the user."""
+
+
+class Channel(Protocol):
+    """What a session needs of its teachers. Both methods may raise ChannelError."""
+
+    async def ask(
+        self,
+        agent: Agent,
+        teacher: Teacher,
+        inputs: dict[str, str],
+        *,
+        repeat: int,
+        exchange: Exchange,
+        on_text: Callable[[str], None],
+    ) -> Reply:
+        """Ask an agent once; see `agents.ask`.
+
+        Raises:
+            TeacherError: The teacher failed.
+        """
+
+    async def score(self, teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:
+        """What the teacher thinks of this answer to the chat; empty when it cannot tell."""
+
+
+@frozen
+class DirectChannel:
+    """Asks the teachers themselves, and knows what that costs."""
+
+    async def ask(
+        self,
+        agent: Agent,
+        teacher: Teacher,
+        inputs: dict[str, str],
+        *,
+        repeat: int,
+        exchange: Exchange,
+        on_text: Callable[[str], None],
+    ) -> Reply:
+        """See `Channel`."""
+        reply = await ask(agent, teacher, inputs, repeat=repeat, exchange=exchange, on_text=on_text)
+        exchange.cost_usd = cost_usd(teacher.access, exchange)
+        return reply
+
+    async def score(self, teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:
+        """See `Channel`."""
+        return await score(teacher, messages, response)

@@ -180,7 +180,7 @@ def test_a_queued_job_that_is_cancelled_never_runs() -> None:
 
 
 def test_scoring_agrees_with_decoding() -> None:
-    # Code, for kernels round differently in batches, and prose, which could as well go on otherwise, shows it.
+    # Kernels round differently in batches; code shows the average of it, open-ended prose three times that.
     start = "import os\nimport sys\n\n\ndef read_file(path):\n"
     decoded: list[Decoded] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -42,8 +43,8 @@ class Consultant:
     agents: Agents
     teachers: Sequence[Teacher]
     recorder: Recorder
-    emit: Callable[[e.SessionEvent], None]
     channel: Channel
+    emit: Callable[[e.SessionEvent], None]
     _working: int = field(default=0, init=False)
 
     async def plan(self, state: State, task: h.AskPlanner) -> tuple[str, ...]:
@@ -70,7 +71,7 @@ class Consultant:
         instruction = task.instruction + _setback_block(task.setback)
         inputs = {"instruction": instruction, "current_script": task.script}
         try:
-            reply = await self._call(
+            reply = await self._patiently(
                 self.agents.worker, self.teachers[task.teacher], inputs, task.repeat, state
             )
         except TeacherError as error:
@@ -85,16 +86,13 @@ class Consultant:
         return h.Produced(attempt), reply
 
     async def read_feedback(self, state: State, task: h.ReadFeedback) -> Verdict | None:
-        """The verdict that the user's words mean; None when they do not say.
-
-        Raises:
-            TeacherError: No teacher answers.
-        """
+        """The verdict that the user's words mean; None when they do not say or nobody can read them."""
         try:
             fields = await self._first_answer(
                 self.agents.analyzer, {"step": task.step, "feedback": task.words}, state
             )
-        except _UnreadableError:
+        except TeacherError:
+            # A proposal is not lost because its analyzer is: the user has buttons.
             return None
         return Verdict(fields["verdict"]) if fields["verdict"] in set(Verdict) else None
 
@@ -117,11 +115,34 @@ class Consultant:
     ) -> dict[str, Any]:
         why = ""
         for repeat in range(_TRIES):
-            reply = await self._call(agent, teacher, inputs, repeat, state)
+            try:
+                reply = await self._patiently(agent, teacher, inputs, repeat, state)
+            except TeacherError as error:
+                if not error.passing:
+                    raise
+                why = str(error)
+                continue
             if reply.fields is not None:
                 return reply.fields
             why = reply.why
         raise _UnreadableError(f"{teacher.name} gives no answer that the {agent.name} can use: {why}")
+
+    async def _patiently(
+        self, agent: Agent, teacher: Teacher, inputs: dict[str, str], repeat: int, state: State
+    ) -> Reply:
+        """Call until the teacher answers, or has failed so often that waiting is no use."""
+        failures = 0
+        while True:
+            try:
+                return await self._call(agent, teacher, inputs, repeat, state)
+            except TeacherError as error:
+                failures += 1
+                chance = random.random()  # noqa: S311 - nothing secret depends on it
+                pause = teacher.patience.pause(error.trouble, failures, error.retry_after, chance)
+                if pause is None:
+                    raise
+                self.emit(e.TeacherWaiting(teacher.name, pause, str(error)))
+                await asyncio.sleep(pause)
 
     async def _call(
         self, agent: Agent, teacher: Teacher, inputs: dict[str, str], repeat: int, state: State

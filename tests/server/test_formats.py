@@ -45,6 +45,11 @@ def test_lists_are_read_however_they_are_written(text):
     assert read_items(text) == ["a b", "c"]
 
 
+def test_what_only_says_that_a_step_is_one_is_left_out():
+    said = "1. The first step is to use sum.\n2. The second step is to use sum.\n3. The first step is to "
+    assert read_items(said) == ["Use sum.", "Use sum.", "The first step is to"]
+
+
 def test_an_empty_list_is_empty():
     assert read_items(" \n ") == read_items("[]") == read_items('["", " "]') == []
 

@@ -116,6 +116,7 @@ async def test_agents_are_told_what_became_of_the_attempt_before(store):
     assert "<error>" in workers[1]
     assert "<feedback>\nsay it to me\n</feedback>" in workers[2]
     assert "<attempt>" not in workers[3]
+    assert "<feedback>\nlouder\n</feedback>" in workers[3]
     # A redo works on the script before; a further edit on the attempt.
     assert OLD.strip() in workers[2]
     assert OLD.strip() not in workers[3]

@@ -199,12 +199,14 @@ def _setback_inputs(setback: Setback | None) -> dict[str, str]:
 
 def _setback_block(setback: Setback | None) -> str:
     """What the worker is told of the attempt before, below its instruction."""
-    if setback is None or setback.reason is Reason.FURTHER_EDIT:
+    if setback is None:
         return ""
-    failed = setback.reason is Reason.ERROR
-    lines = ["", "", "This attempt failed:" if failed else "This attempt was rejected:", "<attempt>"]
-    lines += [setback.script.rstrip("\n"), "</attempt>"]
+    failed, lines = setback.reason is Reason.ERROR, ["", ""]
+    # After a further edit the attempt is the current script itself.
+    if setback.reason is not Reason.FURTHER_EDIT:
+        lines += ["This attempt failed:" if failed else "This attempt was rejected:", "<attempt>"]
+        lines += [setback.script.rstrip("\n"), "</attempt>"]
     if setback.words.strip():
         tag = "error" if failed else "feedback"
         lines += [f"<{tag}>", setback.words.strip(), f"</{tag}>"]
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip()

@@ -15,6 +15,10 @@ _MARKER = re.compile(r"^[ \t]*\[\[ ## (\w+) ## \]\][ \t]*", re.MULTILINE)
 _MARKER_LINE = re.compile(r"[ \t]*\[\[ ## (\w+) ## \]\][ \t\r]*")
 _MARKER_START = "[[ ## "
 _BULLET = re.compile(r"^[ \t]*(?:[-*•]|\d{1,3}[.):]|step \d{1,3}[.:])[ \t]*", re.IGNORECASE)
+# How small models begin a step: it says nothing, and hides that the steps are the same.
+_ORDINAL = re.compile(
+    r"^(?:the )?(?:first|second|third|fourth|next|last|final) step (?:is|would be) to ", re.IGNORECASE
+)
 
 # A comment, in any language a script may be written in.
 _COMMENT = re.compile(r"^[ \t]*(?:#|//|/\*|--|<!--|;|%|\"\"\"|''')(.*)$")
@@ -69,9 +73,15 @@ def read_items(text: str) -> list[str]:
     except ValueError:
         values = None
     if isinstance(values, list):
-        return [str(value).strip() for value in values if str(value).strip()]
-    lines = (_BULLET.sub("", line).strip() for line in text.split("\n"))
-    return [line for line in lines if line]
+        lines = [str(value).strip() for value in values]
+    else:
+        lines = [_BULLET.sub("", line).strip() for line in text.split("\n")]
+    return [_without_ordinal(line) for line in lines if line]
+
+
+def _without_ordinal(line: str) -> str:
+    bare = _ORDINAL.sub("", line)
+    return line if bare == line or not bare else bare[0].upper() + bare[1:]
 
 
 def omissions(before: str, after: str) -> list[str]:

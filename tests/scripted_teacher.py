@@ -8,7 +8,7 @@ Each agent has a queue of replies; the last one repeats. A reply is the content,
     delay          seconds before the first byte
     finish_reason  "stop" unless given
     logprobs       true (default): scores when asked for; false: they are null; "refuse": asking is a 400;
-                   a key of SPOILED: scores that are wrong in that way
+                   a key of ODD: scores that are odd in that way
     drop_after     characters of content after which the connection is cut
     stall_after    characters of content after which nothing more comes, and the connection stays open
     encoding       of the bytes that are sent, utf-8 unless given: latin-1 makes them no UTF-8
@@ -141,17 +141,21 @@ def token_scores(content: str, top: int) -> list[dict]:
     scores = []
     for piece in re.findall(r"\s*\S+|\s+", content):
         alternatives = [(piece, -0.1)] + [(f"other{n}", -3.0 - n) for n in range(top - 1)]
-        entries = [{"token": t, "logprob": p, "bytes": list(t.encode())} for t, p in alternatives]
+        entries = [{"token": t, "logprob": p, "bytes": _bytes(t)} for t, p in alternatives]
         scores.append({**entries[0], "top_logprobs": entries[:top]})
     return scores
+
+
+def _bytes(text: str) -> list[int]:
+    return list(text.encode("utf-8", "surrogatepass"))
 
 
 def _each(scores: list[dict], **changes) -> list[dict]:
     return [{**score, **changes} for score in scores]
 
 
-# Ways in which servers get log-probabilities wrong.
-SPOILED = {
+# Ways in which servers give log-probabilities that others do not expect.
+ODD = {
     "nan": lambda scores: _each(scores, logprob=math.nan),
     "above zero": lambda scores: _each(scores, logprob=3.5),
     "no number": lambda scores: _each(scores, logprob=None),
@@ -160,8 +164,9 @@ SPOILED = {
     "nan among the others": lambda scores: _each(
         scores, top_logprobs=[{"token": "x", "logprob": math.nan, "bytes": [120]}]
     ),
-    "fewer than tokens": lambda scores: scores[1:],
+    "fewer than tokens": lambda scores: [score for score in scores if "##" not in score["token"]],
     "of another text": lambda scores: _each(scores, token="?", bytes=[63]),
+    "-9999": lambda scores: _each(scores[:1], logprob=-9999.0) + scores[1:],
     "no list": lambda scores: {"content": scores},
 }
 
@@ -261,10 +266,10 @@ def _usage(reply: dict) -> dict:
 
 def _logprobs(body: dict, reply: dict, content: str) -> dict | None:
     kind = reply.get("logprobs", True)
-    if not body.get("logprobs") or not (kind is True or kind in SPOILED):
+    if not body.get("logprobs") or not (kind is True or kind in ODD):
         return None
     scores = token_scores(content, int(body.get("top_logprobs") or 1))
-    return {"content": scores if kind is True else SPOILED[kind](scores), "refusal": None}
+    return {"content": scores if kind is True else ODD[kind](scores), "refusal": None}
 
 
 def main() -> None:

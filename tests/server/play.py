@@ -1,0 +1,98 @@
+"""A whole session with a user who answers from a list; the model alone is faked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+
+from scripted_teacher import instruct, plan
+
+from dorpo.store import Store
+from precision_shaking.sape import events as e
+from precision_shaking.sape.retrying import Patience
+from precision_shaking.sape.session import Session
+from precision_shaking.sape.teachers import connect, parse_teacher
+from precision_shaking.sape.wire import AnswerParams, HelpParams, StartParams
+
+OLD = 'print("hi")\n'
+NEW = 'print("hello")'
+KEY = "canary-0123456789"  # not in the shape of anybody's keys
+ONE_STEP = {"planner": [plan("say hello")], "lead": [instruct("Print hello.")]}
+ACCEPT = {"verdict": "accepted"}
+REDO = {"verdict": "redo", "words": "another"}
+HURRIED = Patience(idle_seconds=0.5, total_seconds=20, first_wait=0.01)
+
+
+class Play:
+    """A session of a user who answers from a list, and everything that was told."""
+
+    def __init__(self, tmp_path, *answers):
+        self.document = tmp_path / "greet.py"
+        self.document.write_text(OLD, "utf-8")
+        self.store = Store.open(tmp_path / "dataset.db")
+        self.events = []
+        self._answers = list(answers)
+
+    async def run(self, *servers, script=OLD, patience=HURRIED):
+        urls = [server if isinstance(server, str) else server.base_url for server in servers]
+        texts = [f"openai/t{n}@{url}" for n, url in enumerate(urls)]
+        pool = [connect(parse_teacher(text, KEY), patience) for text in texts]
+        return await self.with_teachers(pool, script)
+
+    async def with_teachers(self, pool, script=OLD):
+        params = StartParams(str(self.document), script, "say hello", tuple(t.access for t in pool))
+        self.session = Session(params, pool, self.store, self.hear)
+        await asyncio.wait_for(self.session.run(), 30)
+        return self
+
+    def hear(self, event):
+        self.events.append(event)
+        if isinstance(event, e.ProposalReady | e.HelpNeeded):
+            asyncio.get_running_loop().call_soon(self._react, event)
+
+    def _react(self, event):
+        reaction = self._answers.pop(0) if self._answers else "stop"
+        if reaction == "stop":
+            self.session.stop()
+        elif isinstance(event, e.HelpNeeded):
+            self.session.help(HelpParams(**reaction))
+        else:
+            self.session.answer(AnswerParams(event.attempt, **reaction))
+
+    def of(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def end(self):
+        """How it ended: a status, or the sentence of a failure."""
+        last = self.events[-1]
+        return last.message if isinstance(last, e.SessionFailed) else last.status
+
+    @property
+    def whys(self):
+        return [event.why for event in self.of(e.AnswerUnreadable)]
+
+    def rows(self):
+        return [(row.chosen, row.rejected) for row in self.store.rows()]
+
+    def query(self, sql):
+        with sqlite3.connect(self.store.path) as db:
+            return db.execute(sql).fetchall()
+
+    def told(self):
+        """Every event as the engine's client gets it."""
+        return json.dumps([e.to_json(event) for event in self.events])
+
+    def check_what_always_holds(self):
+        """The user's file is as it was, the session has an end, and the dataset is what was told of it."""
+        assert self.document.read_text("utf-8") == OLD
+        assert isinstance(self.events[-1], e.SessionFinished | e.SessionFailed)
+        assert self.query("PRAGMA integrity_check") == [("ok",)]
+        rows = [event.rows for event in self.of(e.RowWritten)]
+        assert self.query("SELECT count(*) FROM pair") == [(max(rows, default=0),)]
+
+
+def one_sentence(message):
+    """Whether this is short, plain and of one sentence."""
+    return message.count(". ") == 0 and "\n" not in message and len(message) < 250

@@ -1,0 +1,8 @@
+def total(prices):
+    result = 0
+    for price in prices:
+        result = result + price
+    return result
+
+
+print(total([3, 5, 8]))

@@ -1,0 +1,77 @@
+"""A session with the model that needs no key: nothing is faked."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from dorpo.softlabels import agrees, decode
+from dorpo.store import Store
+from precision_shaking.sape import events as e
+from precision_shaking.sape.session import Session
+from precision_shaking.sape.teachers import connect, parse_teacher
+from precision_shaking.sape.wire import AnswerParams, StartParams
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EMBEDDED = "embedded/smollm2"
+
+pytestmark = pytest.mark.embedded
+
+
+async def play(store, example, request, **answer):
+    """Run a session in which the first proposal is answered, and return its events."""
+    events = []
+    teacher = connect(parse_teacher(EMBEDDED))
+    script = (EXAMPLES / example).read_text()
+
+    def hear(event):
+        events.append(event)
+        if isinstance(event, e.ProposalReady):
+            reply = AnswerParams(event.attempt, "accepted", **answer)
+            asyncio.get_running_loop().call_soon(session.answer, reply)
+        elif isinstance(event, e.HelpNeeded):
+            session.stop()
+
+    session = Session(StartParams(example, script, request, (teacher.access,)), [teacher], store, hear)
+    await asyncio.wait_for(session.run(), 240)
+    return events
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "dataset.db") as opened:
+        yield opened
+
+
+async def test_it_plans_instructs_and_writes_a_script_that_runs(store):
+    events = await play(store, "total.py", "Use sum.")
+    finished = events[-1]
+    assert (finished.kind, finished.status) == ("session_finished", "done")
+    assert 1 <= len(next(event.steps for event in events if isinstance(event, e.PlanReady))) <= 3
+    [*_, run] = [event for event in events if isinstance(event, e.AttemptExecuted)]
+    assert run.outcome == "ok"
+    rows = list(store.rows())
+    assert rows
+    for row in rows:
+        assert agrees(decode(row.chosen_soft_labels), row.chosen)
+    assert {event.agent for event in events if isinstance(event, e.AgentText)} >= {
+        "planner",
+        "lead",
+        "worker",
+    }
+
+
+async def test_it_says_the_same_again(store):
+    first = await play(store, "greeting.py", "Use an f-string.")
+    second = await play(store, "greeting.py", "Use an f-string.")
+    assert first[-1].script == second[-1].script
+
+
+async def test_an_amended_text_gets_soft_labels_of_its_own(store):
+    await play(store, "total.py", "Use sum.", amended="print(sum([3, 5, 8]))\n")
+    row = next(iter(store.rows()))
+    assert row.reason == "amended"
+    assert "print(sum([3, 5, 8]))" in row.chosen
+    assert agrees(decode(row.chosen_soft_labels), row.chosen)

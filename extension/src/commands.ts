@@ -3,6 +3,7 @@
 import * as vscode from "vscode";
 
 import { tellError, tellNoServer } from "./asking";
+import type { Corrections } from "./corrections";
 import { NoServerError } from "./python";
 import type { Server } from "./server";
 import type { SessionCommands, Target } from "./sessionCommands";
@@ -17,6 +18,7 @@ export interface Channels {
 
 export function registerCommands(
   sessions: SessionCommands,
+  corrections: Corrections,
   setup: SetupCommands,
   server: Server,
   { log, agents }: Channels,
@@ -30,6 +32,7 @@ export function registerCommands(
     "precisionShaking.stop": (on) => sessions.stop(target(on)),
     "precisionShaking.showProposal": (on) => sessions.showProposal(target(on)),
     "precisionShaking.openAttempt": (uid, attempt) => sessions.openAttempt(words(uid) ?? "", words(attempt) ?? ""),
+    "precisionShaking.correct": (on) => corrections.choose(target(on)),
     "precisionShaking.train": () => setup.train(),
     "precisionShaking.showDataset": () => setup.showDataset(),
     "precisionShaking.setApiKey": () => setup.setApiKey(),

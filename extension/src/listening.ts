@@ -4,6 +4,7 @@ import * as vscode from "vscode";
 
 import { askVerdict, tellError } from "./asking";
 import { guarded } from "./commands";
+import type { Corrections } from "./corrections";
 import { isSessionEvent, type SessionEvent } from "./events";
 import { apiKey, proposal, type Proposal, sessionEvent } from "./protocol";
 import type { Review } from "./review";
@@ -19,6 +20,7 @@ export interface Audience {
   readonly review: Review;
   readonly transcript: Transcript;
   readonly sessions: SessionCommands;
+  readonly corrections: Corrections;
   readonly setup: SetupCommands;
   readonly log: Pick<vscode.LogOutputChannel, "info" | "warn">;
 }
@@ -44,12 +46,14 @@ export function listen(server: Server, audience: Audience): void {
 }
 
 function take(uid: string, uri: string, event: SessionEvent, audience: Audience): void {
-  const { book, review, transcript, sessions, setup } = audience;
+  const { book, review, transcript, sessions, corrections, setup } = audience;
   book.apply(uid, uri, event);
   transcript.add(event);
   const session = book.get(uid);
   if (event.kind === "help_needed" && session) {
     void guarded(() => sessions.help(session));
+  } else if (event.kind === "feedback_read") {
+    void guarded(() => corrections.offer(uid, event));
   } else if (event.kind === "step_accepted") {
     void review.close(uid);
     void guarded(() => setup.refreshDataset());

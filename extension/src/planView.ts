@@ -2,6 +2,7 @@
 
 import * as vscode from "vscode";
 
+import type { Verdict } from "./events";
 import type { SessionBook } from "./sessionBook";
 import type { Attempt, Session, Step } from "./sessions";
 import { count, fileName, outcomeText, stepOf } from "./wording";
@@ -75,6 +76,8 @@ const FATE_WORDS: Readonly<Record<Attempt["fate"], string>> = {
   dropped: "not answered",
 };
 
+const VERDICTS: Readonly<Record<Verdict, true>> = { accepted: true, redo: true, further_edit: true };
+
 export function sessionNode(session: Session): PlanNode {
   const over = session.phase === "over";
   const now = over ? `${session.status}, ${count(session.rows, "row")}` : [session.doing, stepOf(session)].join(" ").trim();
@@ -114,7 +117,8 @@ function attemptNode(session: Session, attempt: Attempt): PlanNode {
     description: attempt.fate === "failed" ? FATE_WORDS.failed : `${FATE_WORDS[attempt.fate]}, ${outcomeText(attempt.outcome)}`,
     icon: FATE_ICONS[attempt.fate],
     tooltip: [reasoning, attempt.output].filter((part) => part !== "").join("\n\n"),
-    context: shown ? "attemptShown" : "attempt",
+    // Of what was answered, the answer can be corrected.
+    context: Object.hasOwn(VERDICTS, attempt.fate) ? "attemptAnswered" : shown ? "attemptShown" : "attempt",
     command: shown
       ? { title: "Show This Attempt", command: "precisionShaking.openAttempt", arguments: [session.uid, attempt.uid] }
       : undefined,

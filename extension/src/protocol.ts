@@ -45,6 +45,16 @@ export const help = {
   result: nothing,
 };
 
+/**
+ * The user's words about an attempt were misread. Only the dataset changes: a running session goes on as it is,
+ * and one that is over can be corrected too.
+ */
+export const correct = {
+  method: "precisionShaking/correct",
+  params: shape({ session: text, attempt: text, verdict }),
+  result: nothing,
+};
+
 /** The user ended the session; its open proposal is never a label. */
 export const stopSession = {
   method: "precisionShaking/stopSession",
@@ -137,6 +147,7 @@ export const MESSAGES: readonly (RequestMessage<unknown, unknown> | Notification
   startSession,
   answer,
   help,
+  correct,
   stopSession,
   startTraining,
   datasetStats,

@@ -2,10 +2,10 @@
 
 import * as vscode from "vscode";
 
-import type { SessionEvent } from "./events";
+import type { SessionEvent, Verdict } from "./events";
 import { belongsTo } from "./files";
 import type { Proposal } from "./protocol";
-import { answered, apply, isRunning, newSession, propose, type Session } from "./sessions";
+import { answered, apply, corrected, isRunning, newSession, propose, type Session } from "./sessions";
 
 export class SessionBook implements vscode.Disposable {
   private readonly sessions = new Map<string, Session>();
@@ -57,6 +57,14 @@ export class SessionBook implements vscode.Disposable {
     const session = this.sessions.get(uid);
     if (session) {
       this.put(answered(session));
+    }
+  }
+
+  /** Note that the user corrected how their words about an attempt were read. */
+  correct(uid: string, attempt: string, verdict: Verdict): void {
+    const session = this.sessions.get(uid);
+    if (session) {
+      this.put(corrected(session, attempt, verdict));
     }
   }
 

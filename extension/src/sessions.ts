@@ -1,6 +1,6 @@
 /** What the editor knows of the running sessions: a pure reduction of events. Nothing here touches the editor. */
 
-import type { EventOf, SessionEvent } from "./events";
+import type { EventOf, SessionEvent, Verdict } from "./events";
 import type { Proposal } from "./protocol";
 
 /** What became of an attempt. */
@@ -140,6 +140,11 @@ export function propose(session: Session, proposal: Proposal): Session {
 /** The session after the user answered, before anybody confirmed it: a second click finds nothing to answer. */
 export function answered(session: Session): Session {
   return { ...session, phase: "thinking", doing: "taking your answer" };
+}
+
+/** The session after the user corrected what was read of their words about an attempt; it goes on as it was. */
+export function corrected(session: Session, attempt: string, verdict: Verdict): Session {
+  return withFate(session, attempt, verdict);
 }
 
 /** Whether the session will still do something. */

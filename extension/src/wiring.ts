@@ -4,6 +4,7 @@ import * as vscode from "vscode";
 
 import { guarded, registerCommands } from "./commands";
 import { followContext } from "./contextKeys";
+import { Corrections } from "./corrections";
 import { DatasetView } from "./datasetView";
 import { BASE, PROPOSAL } from "./files";
 import { ProposalLenses } from "./lenses";
@@ -39,7 +40,8 @@ export function wire(context: vscode.ExtensionContext, launch: (log: vscode.LogO
   const plan = new PlanView(book);
   const sessions = new SessionCommands(server, book, review);
   const setup = new SetupCommands(context, server, dataset, log);
-  listen(server, { book, review, transcript: new Transcript(agents), sessions, setup, log });
+  const corrections = new Corrections(server, book, () => setup.refreshDataset());
+  listen(server, { book, review, transcript: new Transcript(agents), sessions, corrections, setup, log });
   context.subscriptions.push(
     { dispose: () => server.dispose() },
     ...[log, agents, book, dataset, lenses, plan, followContext(book), new StatusItem(book)],
@@ -49,7 +51,7 @@ export function wire(context: vscode.ExtensionContext, launch: (log: vscode.LogO
     vscode.languages.registerCodeLensProvider({ scheme: PROPOSAL }, lenses),
     vscode.window.registerTreeDataProvider("precisionShaking.plan", plan),
     vscode.window.registerTreeDataProvider("precisionShaking.dataset", dataset),
-    ...registerCommands(sessions, setup, server, { log, agents }),
+    ...registerCommands(sessions, corrections, setup, server, { log, agents }),
     ...followEditor(server),
   );
   void review.closeLeftovers();

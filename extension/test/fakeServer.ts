@@ -22,6 +22,7 @@ export class FakeServer {
     startSession: { session: SESSION },
     answer: { applied: false, message: "" },
     help: {},
+    correct: {},
     stopSession: {},
     startTraining: { status: "finished", output: "/students/one", metrics: { kl: 0.41234 } },
     datasetStats: {

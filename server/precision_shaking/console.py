@@ -51,9 +51,8 @@ def visible(text: str) -> str:
 
 def unified_diff(before: str, after: str) -> Text:
     """The change, coloured; without a change, a word that says so."""
-    lines = difflib.unified_diff(
-        before.split("\n"), after.split("\n"), "current", "proposed", lineterm="", n=3
-    )
+    old, new = before.removesuffix("\n").split("\n"), after.removesuffix("\n").split("\n")
+    lines = difflib.unified_diff(old, new, "current", "proposed", lineterm="", n=3)
     shown = [Text(visible(line), _DIFF_STYLES.get(line[:1], "")) for line in lines]
     return Text("\n").join(shown) if shown else Text("nothing changes", "yellow")
 
@@ -109,6 +108,7 @@ class TerminalView:
             case e.SessionFinished():
                 counts = f"{event.rows} rows written, {event.soft_labels} chosen with soft labels"
                 self._line(f"{event.status}: {counts}", "bold")
+                self._line(_usage(event), "dim")
             case e.AgentFinished() | e.SessionFailed():
                 pass  # a failure goes to standard error, said once
 
@@ -143,3 +143,18 @@ class TerminalView:
 
     def _line(self, text: str, style: str = "") -> None:
         self.console.print(Text(visible(text), style))
+
+
+def _usage(event: e.SessionFinished) -> str:
+    # Here, because it brings what only the dataset needs.
+    from dorpo.store import Usage
+
+    sums = Usage(
+        calls=event.calls,
+        input_tokens=event.input_tokens,
+        output_tokens=event.output_tokens,
+        seconds=event.seconds,
+        cost_usd=event.cost_usd,
+        unpriced_calls=event.unpriced_calls,
+    )
+    return sums.words

@@ -18,18 +18,13 @@ from precision_shaking.sape.agents import Agent, Agents, Reply
 from precision_shaking.sape.channel import Channel
 from precision_shaking.sape.formats import FieldStream, omissions
 from precision_shaking.sape.recorder import Recorder
+from precision_shaking.sape.setbacks import setback_block, setback_inputs
 from precision_shaking.sape.teachers import Teacher, TeacherError
-from precision_shaking.sape.vocabulary import Attempt, Reason, Setback, Verdict
+from precision_shaking.sape.vocabulary import Attempt, Verdict
 from precision_shaking.sape.workflow import State
 
 # Once more after an answer that cannot be read, then the next teacher.
 _TRIES = 2
-_NOT_APPLIED = "It was not applied: the current script is unchanged."
-_WHAT_HAPPENED = {
-    Reason.ERROR: f"The attempted script was run and failed. {_NOT_APPLIED}",
-    Reason.REDO: f"The user rejected the attempted script. {_NOT_APPLIED}",
-    Reason.FURTHER_EDIT: "The user kept the attempt, it is the current script now, and wants more changed.",
-}
 
 
 @define
@@ -63,12 +58,12 @@ class Consultant:
             TeacherError: No teacher can lead.
         """
         inputs = {"change_request": state.request, "step": task.step, "current_script": task.script}
-        inputs |= _setback_inputs(task.setback)
+        inputs |= setback_inputs(task.setback)
         return str((await self._first_answer(self.agents.lead, inputs, state))["instruction"])
 
     async def work(self, state: State, task: h.AskWorker) -> tuple[h.Produced | h.Unreadable, Reply | None]:
         """A script, or why there is none to show."""
-        instruction = task.instruction + _setback_block(task.setback)
+        instruction = task.instruction + setback_block(task.setback)
         inputs = {"instruction": instruction, "current_script": task.script}
         try:
             reply = await self._patiently(
@@ -184,29 +179,3 @@ def _fault(task: h.AskWorker, script: str) -> str:
     if left_out:
         return f"The teacher left out code, it wrote {left_out[0]!r} instead."
     return ""
-
-
-def _setback_inputs(setback: Setback | None) -> dict[str, str]:
-    if setback is None:
-        return {"what_happened": "", "attempted_script": ""}
-    said = "The error" if setback.reason is Reason.ERROR else "The user says"
-    happened = _WHAT_HAPPENED[setback.reason]
-    if setback.words.strip():
-        happened += f" {said}: {setback.words.strip()}"
-    attempted = "" if setback.reason is Reason.FURTHER_EDIT else setback.script
-    return {"what_happened": happened, "attempted_script": attempted}
-
-
-def _setback_block(setback: Setback | None) -> str:
-    """What the worker is told of the attempt before, below its instruction."""
-    if setback is None:
-        return ""
-    failed, lines = setback.reason is Reason.ERROR, ["", ""]
-    # After a further edit the attempt is the current script itself.
-    if setback.reason is not Reason.FURTHER_EDIT:
-        lines += ["This attempt failed:" if failed else "This attempt was rejected:", "<attempt>"]
-        lines += [setback.script.rstrip("\n"), "</attempt>"]
-    if setback.words.strip():
-        tag = "error" if failed else "feedback"
-        lines += [f"<{tag}>", setback.words.strip(), f"</{tag}>"]
-    return "\n".join(lines).rstrip()

@@ -1,4 +1,4 @@
-"""The dataset in the formats of others: TRL's conversational preference and OpenAI's preference JSON lines.
+"""The dataset in the formats of others: JSON lines of TRL (preference, prompt-completion) and OpenAI.
 
 Sources: https://huggingface.co/docs/trl/dataset_formats and
 https://platform.openai.com/docs/guides/direct-preference-optimization
@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 
 from dorpo.redaction import redact
 from dorpo.rendering import to_messages
-from dorpo.store import Row
+from dorpo.store import AgentCall, Row
 
 
 @frozen
@@ -49,14 +49,36 @@ def export(rows: Iterable[Row], output: Path, line_format: str) -> Exported:
         OSError: The file cannot be written.
     """
     line_of = FORMATS[line_format]
+    cleaned = map(_without_credentials, rows)
+    return write_lines(((line_of(row), found) for row, found in cleaned), output)
+
+
+def export_calls(calls: Iterable[AgentCall], output: Path) -> Exported:
+    """Write an agent's calls as TRL's prompt-completion JSON lines, each with what came of it; as `export`.
+
+    Args:
+        calls: Of one agent.
+        output: The file to make or replace.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    return write_lines(map(_call_line, calls), output)
+
+
+def write_lines(lines: Iterable[tuple[dict[str, Any] | None, int]], output: Path) -> Exported:
+    """Write lines and count them; the file appears whole or not at all, readable by its owner only.
+
+    Args:
+        lines: Each with the credentials that were taken out of it; None where the format has no place for it.
+        output: The file to make or replace.
+    """
     written = skipped = redacted = 0
     descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            for row in rows:
-                clean, found = _without_credentials(row)
-                line = line_of(clean)
+            for line, found in lines:
                 if line is None:
                     skipped += 1
                     continue
@@ -70,6 +92,26 @@ def export(rows: Iterable[Row], output: Path, line_format: str) -> Exported:
         temporary.unlink(missing_ok=True)
         raise
     return Exported(written, skipped, redacted)
+
+
+def _call_line(call: AgentCall) -> tuple[dict[str, Any], int]:
+    contents = [redact(message["content"]) for message in call.request]
+    prompt = [
+        {"role": message["role"], "content": text}
+        for message, (text, _) in zip(call.request, contents, strict=True)
+    ]
+    response, in_response = redact(call.response)
+    line = {
+        "prompt": prompt,
+        "completion": _answer(response),
+        "outcome": call.outcome,
+        "agent": call.agent,
+        "teacher": call.teacher,
+        "session": call.session,
+        "step": call.step,
+        "cycle": call.cycle,
+    }
+    return line, in_response + sum(found for _, found in contents)
 
 
 def _without_credentials(row: Row) -> tuple[Row, int]:

@@ -1,8 +1,20 @@
 """The DORPO dataset in one SQLite file; the rest of the product sees these names only."""
 
 from dorpo.paths import default_path
+from dorpo.store.calls import AGENTS
 from dorpo.store.dataset import Store
 from dorpo.store.errors import StoreError
-from dorpo.store.records import AttemptRecord, Row, Stats
+from dorpo.store.records import AgentCall, AttemptRecord, Row, SessionSummary, Stats, Usage
 
-__all__ = ["AttemptRecord", "Row", "Stats", "Store", "StoreError", "default_path"]
+__all__ = [
+    "AGENTS",
+    "AgentCall",
+    "AttemptRecord",
+    "Row",
+    "SessionSummary",
+    "Stats",
+    "Store",
+    "StoreError",
+    "Usage",
+    "default_path",
+]

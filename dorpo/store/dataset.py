@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from dorpo.rendering import render_prompt
 from dorpo.softlabels import encode
 from dorpo.store.errors import StoreError
-from dorpo.store.file import DatasetFile
 from dorpo.store.pairing import write_chosen, write_rejected
-from dorpo.store.reading import checksum, fingerprint, read_slice, read_stats
-from dorpo.store.records import AttemptRecord, Row, Stats
+from dorpo.store.reader import DatasetReader
+from dorpo.store.reading import checksum
+from dorpo.store.records import AttemptRecord
 from dorpo.store.relabelling import relabel, settle
 from dorpo.store.tables import now, storable
 from dorpo.store.trainings import begin_training, end_training, trainings_of_session
 
 
-class Store(DatasetFile):
+class Store(DatasetReader):
     """The dataset's file, open. Every method that writes is one transaction: all of it is on disk, or none.
 
     It may be used from several threads, one at a time; several processes may have the same file open.
@@ -88,6 +88,7 @@ class Store(DatasetFile):
         input_tokens: int | None = None,
         output_tokens: int | None = None,
         seconds: float | None = None,
+        cost_usd: float | None = None,
         step: int | None = None,
         cycle: int | None = None,
     ) -> None:
@@ -105,6 +106,7 @@ class Store(DatasetFile):
                 input_tokens=input_tokens,
                 output_tokens=output_tokens,
                 seconds=seconds,
+                cost_usd=cost_usd,
                 step=step,
                 cycle=cycle,
             )
@@ -249,29 +251,6 @@ class Store(DatasetFile):
         with self._tables.write():
             place = self._tables.step(session_uid, step)
             return write_chosen(self._tables, place, self._tables.attempt(attempt_uid))
-
-    def rows(self) -> Iterator[Row]:
-        """The complete rows, those of a step together, always in the same order.
-
-        They are read in short slices, and nothing is kept locked while the caller works on one.
-        """
-        reached = (0, 0)
-        while True:
-            with self._tables.read():
-                found, reached = read_slice(self._tables.db, self.path, reached)
-            if not found:
-                return
-            yield from found
-
-    def snapshot(self) -> tuple[list[Row], str]:
-        """The complete rows in memory, and the SHA-256 of everything a training sees of them."""
-        rows = list(self.rows())
-        return rows, fingerprint(rows)
-
-    def stats(self) -> Stats:
-        """Count what the dataset holds."""
-        with self._tables.read():
-            return read_stats(self._tables.db, self.path)
 
     # Trainings
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from attrs import frozen
 
@@ -106,3 +107,103 @@ class Stats:
     by_teacher: Mapping[str, int]
     size_bytes: int
     path: Path
+
+
+@frozen
+class SessionSummary:
+    """A session in a list of them.
+
+    Attributes:
+        created_at: When it began, ISO 8601 in UTC.
+        ended_at: When it ended; None while it is open.
+        document: As its editor names it.
+        status: open, done, abandoned or crashed.
+        rows: Complete rows that came out of it.
+    """
+
+    uid: str
+    created_at: str
+    ended_at: str | None
+    document: str
+    status: str
+    steps: int
+    rows: int
+
+
+@frozen(kw_only=True)
+class Usage:
+    """What calls of agents took. A field that says whose they were is None where they differ.
+
+    Attributes:
+        session: Uid of their session.
+        step: Their step; None for the planner's too, which belong to none.
+        agent: planner, lead, worker or analyzer.
+        teacher: Who was asked.
+        seconds: Added up, although calls may overlap between sessions.
+        cost_usd: Of the calls whose price was known, in US dollars; None when none was.
+        unpriced_calls: Calls whose price was not known, failed ones among them.
+    """
+
+    session: str | None = None
+    step: int | None = None
+    agent: str | None = None
+    teacher: str | None = None
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
+    cost_usd: float | None = None
+    unpriced_calls: int = 0
+
+    @property
+    def words(self) -> str:
+        """The sums for a person; money only where some was paid."""
+        parts = [
+            "1 call" if self.calls == 1 else f"{self.calls:,} calls",
+            f"{self.input_tokens:,} tokens in",
+            f"{self.output_tokens:,} out",
+            f"{self.seconds:,.0f} s",
+        ]
+        if self.cost_usd:
+            parts.append(f"${self.cost_usd:,.4f}" + (" or more" if self.unpriced_calls else ""))
+        return ", ".join(parts)
+
+    @classmethod
+    def total(cls, parts: Iterable[Usage]) -> Self:
+        """All of them together."""
+        parts = list(parts)
+        whose = {
+            name: {getattr(part, name) for part in parts} for name in ("session", "step", "agent", "teacher")
+        }
+        prices = [part.cost_usd for part in parts if part.cost_usd is not None]
+        return cls(
+            **{name: values.pop() if len(values) == 1 else None for name, values in whose.items()},
+            calls=sum(part.calls for part in parts),
+            input_tokens=sum(part.input_tokens for part in parts),
+            output_tokens=sum(part.output_tokens for part in parts),
+            seconds=sum(part.seconds for part in parts),
+            cost_usd=sum(prices) if prices else None,
+            unpriced_calls=sum(part.unpriced_calls for part in parts),
+        )
+
+
+@frozen
+class AgentCall:
+    """A call of an agent that could be read, and what came of it.
+
+    Attributes:
+        request: The messages as role and content.
+        response: The answer exactly as written.
+        outcome: See `dorpo.store.calls`.
+        step: None for the planner.
+        cycle: None for the planner.
+    """
+
+    agent: str
+    teacher: str
+    request: Sequence[Mapping[str, str]]
+    response: str
+    outcome: str
+    session: str
+    step: int | None
+    cycle: int | None

@@ -33,6 +33,11 @@ def _views(db: Database) -> None:
     db.executescript(_VIEWS)
 
 
+def _cost(db: Database) -> None:
+    """What a call cost, where its price was known when it was made."""
+    db.execute("ALTER TABLE agent_call ADD COLUMN cost_usd REAL")
+
+
 # Content-addressed, since scripts repeat in every cycle; uncompressed, so that the view can show them.
 _TEXTS = """
 CREATE TABLE text(
@@ -215,7 +220,12 @@ UNION ALL SELECT output FROM run;
 """
 
 # Appended to, never changed: every name is remembered in the files that have seen it.
-_MIGRATIONS = {"0001_dataset": _dataset, "0002_training": _training, "0003_views": _views}
+_MIGRATIONS = {
+    "0001_dataset": _dataset,
+    "0002_training": _training,
+    "0003_views": _views,
+    "0004_cost": _cost,
+}
 
 migrations = Migrations("dorpo")
 for _name, _migration in _MIGRATIONS.items():

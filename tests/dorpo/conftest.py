@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,42 @@ class Story:
         uid = self.attempt(step, cause=cause, teacher=teacher, soft=soft)
         self.store.accept(self.uid, step, uid)
         return uid
+
+    def call(
+        self,
+        agent: str,
+        step: int | None = None,
+        *,
+        cycle: int | None = None,
+        response: str | None = None,
+        status: str = "ok",
+        cost: float | None = None,
+        teacher: str = "teacher",
+    ) -> None:
+        """A call of an agent; the worker's answer is the next attempt's unless it is given."""
+        if step is not None and cycle is None:
+            cycle = self.cycles[step] + 1
+        if agent == "worker" and response is None:
+            uid = f"{self.uid}-{step}-{cycle}-worker"
+            response = render_response(f"reasoning of {uid}", f"print('{uid}')\n")
+        messages = [
+            {"role": "system", "content": "be brief"},
+            {"role": "user", "content": f"asks the {agent}"},
+        ]
+        self.store.add_agent_call(
+            self.uid,
+            agent=agent,
+            teacher=teacher,
+            request=json.dumps(messages),
+            response=response or f"answer of the {agent}",
+            status=status,
+            input_tokens=100,
+            output_tokens=10,
+            seconds=0.5,
+            cost_usd=cost,
+            step=step,
+            cycle=cycle,
+        )
 
 
 @pytest.fixture

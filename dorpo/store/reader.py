@@ -1,0 +1,66 @@
+"""What can be asked of the dataset. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dorpo.store.calls import read_calls
+from dorpo.store.file import DatasetFile
+from dorpo.store.reading import fingerprint, read_slice, read_stats
+from dorpo.store.records import AgentCall, Row, SessionSummary, Stats, Usage
+from dorpo.store.summaries import read_sessions, read_usage
+
+
+class DatasetReader(DatasetFile):
+    """An open dataset's rows, calls and numbers."""
+
+    def rows(self) -> Iterator[Row]:
+        """The complete rows, those of a step together, always in the same order.
+
+        They are read in short slices, and nothing is kept locked while the caller works on one.
+        """
+        reached = (0, 0)
+        while True:
+            with self._tables.read():
+                found, reached = read_slice(self._tables.db, self.path, reached)
+            if not found:
+                return
+            yield from found
+
+    def snapshot(self) -> tuple[list[Row], str]:
+        """The complete rows in memory, and the SHA-256 of everything a training sees of them."""
+        rows = list(self.rows())
+        return rows, fingerprint(rows)
+
+    def stats(self) -> Stats:
+        """Count what the dataset holds."""
+        with self._tables.read():
+            return read_stats(self._tables.db, self.path)
+
+    def sessions(self) -> list[SessionSummary]:
+        """Every session, the oldest first."""
+        with self._tables.read():
+            return read_sessions(self._tables)
+
+    def usage(self, session_uid: str | None = None) -> list[Usage]:
+        """What the calls took, of one session or of all, for each step, agent and teacher; see `Usage.total`.
+
+        Raises:
+            StoreError: There is no such session.
+        """
+        with self._tables.read():
+            session = None if session_uid is None else self._tables.session(session_uid)
+            return read_usage(self._tables, session)
+
+    def agent_calls(self, agent: str) -> Iterator[AgentCall]:
+        """The readable calls of an agent of which it is known what came of them, the oldest first.
+
+        Read in short slices, as `rows`.
+        """
+        reached = 0
+        while True:
+            with self._tables.read():
+                found, reached, more = read_calls(self._tables, agent, reached)
+            yield from found
+            if not more:
+                return

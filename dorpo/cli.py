@@ -11,8 +11,10 @@ from typing import Any
 
 import attrs
 
-from dorpo.export import FORMATS, export
-from dorpo.store import Stats, Store, StoreError, default_path
+from dorpo import sessions_cli
+from dorpo.export import FORMATS, export, export_calls
+from dorpo.store import AGENTS, Stats, Store, StoreError, Usage, default_path
+from dorpo.usage import by_agent, describe_usage, plain_usage
 
 VERDICTS = ("accepted", "redo", "further_edit")
 _TRAIN_EXTRA = frozenset({"accelerate", "gguf", "peft", "torch", "transformers"})
@@ -47,6 +49,9 @@ def _parser(*, with_training: bool) -> argparse.ArgumentParser:
     exporting = commands.add_parser("export", help="write the rows for other training programs")
     _add_database(exporting)
     exporting.add_argument("--format", required=True, choices=sorted(FORMATS), help="whose JSON lines")
+    exporting.add_argument(
+        "--agent", choices=AGENTS, help="not the rows but this agent's calls with what came of them (trl)"
+    )
     exporting.add_argument("--output", required=True, type=Path, metavar="FILE", help="the file to make")
     exporting.set_defaults(run=run_export)
     relabelling = commands.add_parser("relabel", help="correct what was made of your words about an attempt")
@@ -54,6 +59,7 @@ def _parser(*, with_training: bool) -> argparse.ArgumentParser:
     relabelling.add_argument("attempt", metavar="ATTEMPT", help="the attempt's uid")
     relabelling.add_argument("verdict", choices=VERDICTS, help="what you meant")
     relabelling.set_defaults(run=run_relabel)
+    sessions_cli.add_arguments(commands, _add_database)
     if with_training:
         # Only here, because it may load torch. Its parser sets `run`: arguments in, exit status out.
         from dorpo.training_cli import add_arguments
@@ -71,20 +77,30 @@ def _add_database(parser: argparse.ArgumentParser) -> None:
 def run_stats(args: argparse.Namespace) -> int:
     """Write what the dataset holds to standard output."""
     with Store.open(args.db or default_path(), create=False) as store:
-        stats = store.stats()
-    sys.stdout.write(json.dumps(_plain(stats)) + "\n" if args.json else _describe(stats))
+        stats, usage = store.stats(), store.usage()
+    sys.stdout.write(
+        json.dumps(_plain(stats, usage)) + "\n" if args.json else _describe(stats) + describe_usage(usage)
+    )
     return 0
 
 
 def run_export(args: argparse.Namespace) -> int:
-    """Write the rows to a file, and how many they were to standard error."""
+    """Write the rows, or an agent's calls, to a file, and how many they were to standard error."""
+    if args.agent and args.format != "trl":
+        return _complain(
+            f"The calls of an agent have no {args.format} format: export them with --format trl."
+        )
     with Store.open(args.db or default_path(), create=False) as store:
         try:
-            exported = export(store.rows(), args.output, args.format)
+            if args.agent:
+                exported = export_calls(store.agent_calls(args.agent), args.output)
+            else:
+                exported = export(store.rows(), args.output, args.format)
         except OSError as error:
             return _complain(f"{args.output} cannot be written ({error.strerror}): choose another file.")
     skipped = f", {exported.skipped} without a rejected response left out" if exported.skipped else ""
-    rows = "1 row" if exported.written == 1 else f"{exported.written} rows"
+    kind = "call" if args.agent else "row"
+    rows = f"1 {kind}" if exported.written == 1 else f"{exported.written} {kind}s"
     redacted = f", {exported.redacted} credentials replaced" if exported.redacted else ""
     sys.stderr.write(f"{rows} written to {args.output}{skipped}{redacted}.\n")
     return 0
@@ -97,8 +113,9 @@ def run_relabel(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plain(stats: Stats) -> dict[str, Any]:
-    return {**attrs.asdict(stats), "path": str(stats.path)}
+def _plain(stats: Stats, usage: Sequence[Usage]) -> dict[str, Any]:
+    sums = {"usage": list(map(plain_usage, by_agent(usage))), "usage_total": plain_usage(Usage.total(usage))}
+    return {**attrs.asdict(stats), "path": str(stats.path), **sums}
 
 
 def _describe(stats: Stats) -> str:

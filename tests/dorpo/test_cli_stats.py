@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 HEAVY = ("torch", "transformers", "peft", "accelerate", "dspy", "litellm", "precision_shaking")
 
+CALL = {"calls": 1, "input_tokens": 100, "output_tokens": 10, "seconds": 0.5}
+
 
 @pytest.fixture
 def dataset(store: Store, story: type[Story]) -> str:
@@ -25,6 +27,8 @@ def dataset(store: Store, story: type[Story]) -> str:
     session.rejected("redo", 0)
     session.accepted(0, cause="redo", soft=True)
     session.accepted(1)
+    session.call("planner", cost=0.25)
+    session.call("worker", 0, teacher="other")
     return str(store.path)
 
 
@@ -43,6 +47,15 @@ def test_stats_as_json_is_one_object(dataset: str, capsys: pytest.CaptureFixture
         "by_reason": {"redo": 1},
         "by_teacher": {"teacher": 2},
         "path": dataset,
+        "usage": [
+            {"agent": "planner", "teacher": "teacher", **CALL, "cost_usd": 0.25, "unpriced_calls": 0},
+            {"agent": "worker", "teacher": "other", **CALL, "cost_usd": None, "unpriced_calls": 1},
+        ],
+        "usage_total": {
+            **{name: 2 * value for name, value in CALL.items()},
+            "cost_usd": 0.25,
+            "unpriced_calls": 1,
+        },
     }
 
 
@@ -51,6 +64,12 @@ def test_stats_for_people(dataset: str, capsys: pytest.CaptureFixture[str]) -> N
     shown = capsys.readouterr().out
     assert "2 complete" in shown
     assert "redo" in shown
+    table = [line.split() for line in shown.splitlines()[-4:]]
+    assert table[1:] == [
+        ["planner", "teacher", "1", "100", "10", "0.5", "0.2500"],
+        ["worker", "other", "1", "100", "10", "0.5", "unknown"],
+        ["all", "2", "200", "20", "1.0", "0.2500+"],
+    ]
 
 
 def test_the_default_dataset_is_the_users_own(

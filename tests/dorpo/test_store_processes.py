@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dorpo.store import Store
+from dorpo.store.schema import _MIGRATIONS
 
 # Every acknowledged session is printed only after its last transaction has returned.
 WRITER = """
@@ -122,4 +123,4 @@ def test_windows_that_start_together_migrate_once(tmp_path: Path) -> None:
         connection = sqlite3.connect(path)
         names = connection.execute("SELECT name FROM _sqlite_migrations ORDER BY id").fetchall()
         connection.close()
-        assert [name for (name,) in names] == ["0001_dataset", "0002_training", "0003_views"]
+        assert [name for (name,) in names] == list(_MIGRATIONS)

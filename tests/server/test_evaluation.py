@@ -6,6 +6,8 @@ import pytest
 from scripted_teacher import ScriptedTeacher, verdict
 
 from precision_shaking.cli import main
+from precision_shaking.sape.adapter import Exchange
+from precision_shaking.sape.agents import Agents, ask
 from precision_shaking.sape.evaluation import (
     READINGS,
     UNREADABLE,
@@ -14,6 +16,7 @@ from precision_shaking.sape.evaluation import (
     evaluate,
     read_feedbacks,
 )
+from precision_shaking.sape.teachers import connect, parse_teacher
 
 LINE = {"text": "fine", "language": "en", "tone": "curt", "verdict": "accepted", "step": "go on"}
 
@@ -154,3 +157,32 @@ def test_the_embedded_model_reads_a_few_of_the_packages_own(run):
     assert (found["teacher"], found["items"]) == ("embedded/smollm2", 4)
     # It is held to the four words; which of them it chooses is its own affair.
     assert found["unreadable"] == 0
+
+
+PLAIN = [
+    ("I like it, keep it.", "accepted"),
+    ("Wrong, throw it away and start over.", "redo"),
+    ("Good, but also add a title.", "further_edit"),
+    ("Which version is this? I have a question.", "unclear"),
+]
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(("words", "meant"), PLAIN)
+async def test_the_embedded_model_reads_plain_words_right(words, meant):
+    analyzer, teacher = Agents.for_scripts().analyzer, connect(parse_teacher("embedded/smollm2"))
+    exchange = Exchange([])
+    inputs = {"step": "add a chart", "feedback": words}
+    reply = await ask(analyzer, teacher, inputs, repeat=0, exchange=exchange, on_text=lambda _: None)
+    assert reply.fields == {"verdict": meant}
+    # What is kept of the call has the form that every other teacher's has.
+    assert words in exchange.messages[-1]["content"]
+    assert exchange.text == verdict(meant)
+
+
+@pytest.mark.embedded
+async def test_the_embedded_model_reads_a_whole_page_too():
+    analyzer, teacher = Agents.for_scripts().analyzer, connect(parse_teacher("embedded/smollm2"))
+    inputs = {"step": "add a chart", "feedback": "I like it. " * 5000}
+    reply = await ask(analyzer, teacher, inputs, repeat=0, exchange=Exchange([]), on_text=lambda _: None)
+    assert reply.fields is not None

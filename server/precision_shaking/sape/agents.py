@@ -25,6 +25,7 @@ from precision_shaking.sape.adapter import Exchange, MarkerAdapter, Respond, Wor
 from precision_shaking.sape.embedded.grammar import Choice, Code, Field, Line, Lines
 from precision_shaking.sape.explaining import explain
 from precision_shaking.sape.formats import excerpt, whole_characters
+from precision_shaking.sape.likelihood import read_by_likelihood
 from precision_shaking.sape.teachers import Teacher, TeacherError
 from precision_shaking.sape.vocabulary import Verdict
 
@@ -77,13 +78,19 @@ class ReadFeedback(dspy.Signature):  # type: ignore[misc]
 
 @frozen
 class Agent:
-    """An agent: its module, the shape of its answer, and the tokens it may need."""
+    """An agent: its module, the shape of its answer, and the tokens it may need.
+
+    Attributes:
+        embedded_respond: How the embedded model answers where it is too small to be asked; gets the teacher
+            and the inputs.
+    """
 
     name: str
     module: dspy.Module
     shape: tuple[Field, ...]
     adapter: type[MarkerAdapter] = MarkerAdapter
     max_tokens: int = 256
+    embedded_respond: Callable[[Teacher, dict[str, str]], Respond] | None = None
 
 
 @frozen
@@ -110,7 +117,11 @@ class Agents:
                 WorkerAdapter,
             ),
             analyzer=Agent(
-                "analyzer", dspy.Predict(ReadFeedback), (Field("verdict", verdicts),), max_tokens=64
+                "analyzer",
+                dspy.Predict(ReadFeedback),
+                (Field("verdict", verdicts),),
+                max_tokens=64,
+                embedded_respond=read_by_likelihood,
             ),
         )
 
@@ -157,6 +168,8 @@ async def ask(
         TeacherError: The teacher failed.
     """
     started, listener = time.monotonic(), _Listener(on_text)
+    if respond is None and teacher.embedded and agent.embedded_respond is not None:
+        respond = agent.embedded_respond(teacher, inputs)
     try:
         async with asyncio.timeout(teacher.patience.total_seconds):
             adapter = agent.adapter(agent.shape, exchange, respond)

@@ -57,7 +57,7 @@ describe("what was read from words", () => {
   test("can be corrected when the session is over", async () => {
     stage.editor.answers = [
       (): string => {
-        stage.server.event({ kind: "session_finished", session: SESSION, status: "abandoned", script: "", rows: 1, soft_labels: 0 });
+        stage.server.event({ kind: "session_failed", session: SESSION, message: "The key was refused." });
         return "Redo";
       },
     ];

@@ -124,6 +124,7 @@ async def test_a_saved_feedback_file_is_an_answer(home, uri):
             ed.open(uri, BASE)
             await ed.run("precisionShaking.server.start", uri, "say goodbye")
             await ed.next_proposal()
+            ed.buttons.put_nowait(None)  # it was read as it was meant
             await _save(ed, "could it be louder?")
             assert (await ed.next_event("feedback_read"))["decided_by"] == "analyzer"
             await ed.next_proposal()

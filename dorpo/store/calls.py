@@ -6,8 +6,8 @@
 * planner: accepted when every step of the plan was, partly_accepted when some were, abandoned when none was.
 * analyzer: the verdict that held in the end, whatever it read; unclear when the user had to say more.
 
-As long as a step is open, and for the planner a session, nothing is known; nor where a session broke off, since
-it may be resumed.
+Nothing is known while the step, for the planner the session, is open; nor after a session broke off, since it
+may be resumed.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ export const EVENT_SHAPES = {
   teacher_switched: shape({ kind: oneOf("teacher_switched"), step: number, teacher: text }),
   /** Every teacher failed at the step; `choices` are what the user may answer. */
   help_needed: shape({ kind: oneOf("help_needed"), step: number, text, choices: list(helpChoice) }),
-  /** The session ended (`done` or `abandoned`). */
+  /** The session ended (`done` or `abandoned`); `cost_usd` leaves out the unpriced calls and is null without any other. */
   session_finished: shape({
     kind: oneOf("session_finished"),
     session: text,
@@ -115,6 +115,12 @@ export const EVENT_SHAPES = {
     script: text,
     rows: number,
     soft_labels: number,
+    calls: number,
+    input_tokens: number,
+    output_tokens: number,
+    seconds: number,
+    cost_usd: nullable(number),
+    unpriced_calls: number,
   }),
   /** The session cannot go on; `message` is one sentence for the user. */
   session_failed: shape({ kind: oneOf("session_failed"), session: text, message: text }),

@@ -2,7 +2,7 @@
 
 import type * as vscode from "vscode";
 
-import type { SessionEvent } from "./events";
+import type { EventOf, SessionEvent } from "./events";
 import { outcomeText } from "./wording";
 
 export class Transcript {
@@ -62,7 +62,10 @@ export function transcriptLine(event: SessionEvent): string | undefined {
     case "help_needed":
       return `? ${event.text}`;
     case "session_finished":
-      return `━━ ${event.status}: ${event.rows} rows, ${event.soft_labels} with soft labels`;
+      return [
+        `━━ ${event.status}: ${event.rows} rows, ${event.soft_labels} with soft labels`,
+        `${event.calls} calls, ${event.input_tokens} tokens in, ${event.output_tokens} out${money(event)}`,
+      ].join("\n");
     case "session_failed":
       return `━━ ${event.message}`;
     case "agent_text":
@@ -70,4 +73,8 @@ export function transcriptLine(event: SessionEvent): string | undefined {
     case "proposal_ready":
       return undefined;
   }
+}
+
+function money({ cost_usd, unpriced_calls }: EventOf<"session_finished">): string {
+  return cost_usd ? `, $${cost_usd.toFixed(4)}${unpriced_calls > 0 ? " or more" : ""}` : "";
 }

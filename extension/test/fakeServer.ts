@@ -135,3 +135,6 @@ export function proposalOf(changes: Partial<Proposal> = {}): Proposal {
     ...changes,
   };
 }
+
+/** What a session's calls took, as its last event tells it. */
+export const USAGE = { calls: 4, input_tokens: 400, output_tokens: 90, seconds: 3.5, cost_usd: null, unpriced_calls: 4 };

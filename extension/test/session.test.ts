@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, test } from "node:test";
 
-import { SESSION, URI } from "./fakeServer";
+import { SESSION, URI, USAGE } from "./fakeServer";
 import { Uri } from "./fakeTypes";
 import { diffs, newStage, rightSide, settled, type Stage } from "./stage";
 
@@ -231,7 +231,7 @@ describe("the end of a session", () => {
   });
 
   test("when every step is done the rows are told and counted", async () => {
-    stage.server.event({ kind: "session_finished", session: SESSION, status: "done", script: "", rows: 3, soft_labels: 1 });
+    stage.server.event({ kind: "session_finished", session: SESSION, status: "done", script: "", rows: 3, soft_labels: 1, ...USAGE });
     await settled();
     assert.match(stage.editor.shown.join(), /3 new rows/);
     assert.deepEqual(stage.server.last("datasetStats"), {});

@@ -9,7 +9,7 @@ import { type PlanNode, sessionNode } from "../src/planView";
 import { answered, apply, newSession, propose, type Session } from "../src/sessions";
 import { transcriptLine } from "../src/transcript";
 import { count, diffTitle, fileName, outcomeText, size, statusText } from "../src/wording";
-import { proposalOf, SESSION, URI } from "./fakeServer";
+import { proposalOf, SESSION, URI, USAGE } from "./fakeServer";
 
 const EVENTS: readonly SessionEvent[] = [
   { kind: "plan_ready", steps: ["greet", "document"] },
@@ -42,7 +42,7 @@ describe("the plan", () => {
   });
 
   test("a session that is over says how it ended", () => {
-    const over = apply(WAITING, { kind: "session_finished", session: "s", status: "abandoned", script: "", rows: 1, soft_labels: 0 });
+    const over = apply(WAITING, { kind: "session_finished", session: "s", status: "abandoned", script: "", rows: 1, soft_labels: 0, ...USAGE });
     const node = sessionNode(over);
     assert.deepEqual([node.icon, node.description, node.context], ["circle-slash", "greet.py · abandoned, 1 row", "sessionOver"]);
   });

@@ -46,6 +46,11 @@ class Audience:
     def of(self, kind):
         return [event for event in self.events if isinstance(event, kind)]
 
+    def ending(self):
+        last = self.events[-1]
+        assert (type(last), last.session) == (e.SessionFinished, self.session.uid)
+        return (last.status, last.script, last.rows, last.soft_labels)
+
 
 ACCEPT = {"verdict": "accepted"}
 REDO = {"verdict": "redo", "words": "say it to me"}
@@ -79,7 +84,7 @@ async def test_a_proposal_that_is_accepted_at_once_is_one_row_without_a_rejected
     assert (row.prompt, row.chosen) == (render_prompt("Print hello.", OLD), work(NEW))
     assert (row.rejected, row.reason, row.teacher, row.cycle) == (None, None, "openai/t0", 1)
     assert row.chosen_soft_labels is not None
-    assert told.events[-1] == e.SessionFinished(told.session.uid, "done", NEW + "\n", 1, 1)
+    assert told.ending() == ("done", NEW + "\n", 1, 1)
     [proposal] = told.of(e.ProposalReady)
     assert (proposal.base, proposal.script, proposal.outcome) == (OLD, NEW + "\n", "ok")
     assert proposal.output == "hello\n"
@@ -240,7 +245,7 @@ async def test_when_all_have_failed_the_user_helps(store):
     with ScriptedTeacher({**ONE_STEP, "worker": ["?"]}) as teacher:
         told = await play(store, Audience({"choice": "retry"}, {"choice": "skip"}), teacher)
     assert len(told.of(e.HelpNeeded)) == 2
-    assert told.events[-1] == e.SessionFinished(told.session.uid, "done", OLD, 0, 0)
+    assert told.ending() == ("done", OLD, 0, 0)
 
 
 async def test_a_step_solved_by_hand_is_a_row(store):
@@ -255,7 +260,7 @@ async def test_a_step_solved_by_hand_is_a_row(store):
 async def test_a_stopped_session_leaves_no_complete_row(store):
     with ScriptedTeacher({**ONE_STEP, "worker": [work(BROKEN), work(NEW)]}) as teacher:
         told = await play(store, Audience(), teacher)
-    assert told.events[-1] == e.SessionFinished(told.session.uid, "abandoned", OLD, 1, 0)
+    assert told.ending() == ("abandoned", OLD, 1, 0)
     assert list(store.rows()) == []
     assert query(store, "SELECT status FROM session") == [("abandoned",)]
 
@@ -343,6 +348,16 @@ async def test_every_call_of_an_agent_is_kept(store):
         await play(store, Audience(ACCEPT), teacher)
     calls = query(store, "SELECT agent, status FROM agent_call ORDER BY id")
     assert calls == [("planner", "ok"), ("lead", "ok"), ("worker", "unreadable"), ("worker", "ok")]
+
+
+async def test_the_end_says_what_all_calls_took(store):
+    with ScriptedTeacher({**ONE_STEP, "worker": ["?", work(NEW)]}) as teacher:
+        told = await play(store, Audience(ACCEPT), teacher)
+    end, calls = told.events[-1], query(store, "SELECT output_tokens, seconds, cost_usd FROM agent_call")
+    assert (end.calls, end.input_tokens, end.output_tokens) == (4, 400, sum(call[0] for call in calls))
+    assert end.seconds == pytest.approx(sum(call[1] for call in calls), abs=0.01)
+    # A server of the user's own: nobody knows its price.
+    assert (end.cost_usd, end.unpriced_calls, {call[2] for call in calls}) == (None, 4, {None})
 
 
 async def test_the_workers_text_is_told_while_it_is_written(store):

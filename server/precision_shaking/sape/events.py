@@ -208,6 +208,9 @@ class SessionFinished:
         script: The last accepted text.
         rows: Rows that the session wrote.
         soft_labels: How many of its accepted attempts have the teacher's log-probabilities.
+        calls: Calls of its agents, with the tokens and the seconds they took.
+        cost_usd: What those cost whose price is known; None when none is.
+        unpriced_calls: How many calls that leaves out.
     """
 
     kind: ClassVar[str] = "session_finished"
@@ -216,6 +219,12 @@ class SessionFinished:
     script: str
     rows: int
     soft_labels: int
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
+    cost_usd: float | None = None
+    unpriced_calls: int = 0
 
 
 @frozen

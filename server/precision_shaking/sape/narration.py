@@ -81,7 +81,19 @@ def _of_record(
             yield e.TeacherSwitched(step, teachers[teacher])
         case h.SessionEnded(status):
             script = after.current_script if status is SessionStatus.DONE else _last_accepted(after)
-            yield e.SessionFinished(session, status, script, stored.rows, stored.labelled)
+            yield e.SessionFinished(
+                session,
+                status,
+                script,
+                stored.rows,
+                stored.labelled,
+                stored.usage.calls,
+                stored.usage.input_tokens,
+                stored.usage.output_tokens,
+                round(stored.usage.seconds, 3),
+                stored.usage.cost_usd,
+                stored.usage.unpriced_calls,
+            )
 
 
 def _last_accepted(state: State) -> str:

@@ -11,7 +11,7 @@ from attrs import define, evolve, field, frozen
 
 from dorpo.rendering import render_response
 from dorpo.softlabels import TokenScore, agrees
-from dorpo.store import AttemptRecord, Store
+from dorpo.store import AttemptRecord, Store, Usage
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.execution import Execution
@@ -52,6 +52,7 @@ class Stored:
         step_rows: Complete rows of the step, after accepting.
         rows: Rows that the session has made so far.
         labelled: Accepted attempts of the session that have soft labels.
+        usage: What all its calls took, once it has ended.
     """
 
     record: h.Record
@@ -60,6 +61,7 @@ class Stored:
     step_rows: int = 0
     rows: int = 0
     labelled: int = 0
+    usage: Usage = field(factory=Usage)
 
 
 @define
@@ -107,6 +109,7 @@ class Recorder:
             input_tokens=exchange.input_tokens,
             output_tokens=exchange.output_tokens,
             seconds=seconds,
+            cost_usd=exchange.cost_usd,
             step=state.step if state.step >= 0 else None,
             cycle=state.cycle or None,
         )
@@ -136,6 +139,7 @@ class Recorder:
                 self.store.abandon_step(self.session, record.step)
             case h.SessionEnded():
                 self.store.end_session(self.session, record.status)
+                return evolve(self._stored(record), usage=Usage.total(self.store.usage(self.session)))
             case h.TeacherSwitched():
                 pass  # the next attempt names its teacher
         return self._stored(record)

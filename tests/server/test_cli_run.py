@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -64,6 +65,7 @@ def test_a_session_shows_its_plan_its_instruction_the_run_and_the_diff(script):
     with ScriptedTeacher({**ONE_STEP, "worker": worker}) as teacher:
         result = run(script, teacher, answers=[ACCEPT])
     assert (result.returncode, result.stderr) == (0, "")
+    assert re.search(r"^5 calls, 500 tokens in, \d+ out, \d+ s$", result.stdout, re.MULTILINE)
     for words in (
         "1. say hello",
         "Print hello.",

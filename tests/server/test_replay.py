@@ -110,6 +110,11 @@ def refusal(done):
     return done.stderr
 
 
+def failure(done):
+    """How a run ended, without the advice on how to go on, which a replay does not need."""
+    return done.returncode, done.stderr.partition(" Go on with")[0].strip()
+
+
 def test_a_replay_tells_and_stores_the_same_without_a_teacher(script, recorded):
     path, first, there = recorded
     again = run(script, "--replay", path, db="again.db")
@@ -200,9 +205,8 @@ def test_a_teacher_that_failed_fails_again(script):
         first = run(script, "--teacher", server.teacher(), "--record", path)
     again = run(script, "--replay", path, db="again.db")
     assert "refuses the API key" in refusal(first)
-    assert again.returncode == 2
     # The recorded sentence names the server, which is where the user had it from.
-    assert again.stderr == first.stderr
+    assert failure(again) == failure(first)
     assert "canary" not in path.read_text()
 
 
@@ -223,5 +227,5 @@ def test_the_embedded_model_is_replayed_without_it(script):
     again = run(
         script, "--replay", path, "--max-attempts", "1", "--no-execute", db="again.db", answers=answers
     )
-    assert (again.returncode, again.stderr.replace("again.db", "d.db")) == (first.returncode, first.stderr)
+    assert failure(again) == failure(first)
     assert events(again) == events(first)

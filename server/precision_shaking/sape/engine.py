@@ -174,6 +174,8 @@ class Engine:
         return {"session": self._session.uid}
 
     def _make_session(self, params: wire.StartParams) -> Session:
+        from precision_shaking.sape.channel import ChannelError
+        from precision_shaking.sape.recording import RecordingChannel
         from precision_shaking.sape.session import Session
         from precision_shaking.sape.teachers import TeacherError
 
@@ -184,8 +186,6 @@ class Engine:
                 names = [teacher.name for teacher in teachers]
                 channel = RecordingChannel.create(Path(params.record), names, channel)
         except (TeacherError, ChannelError, StoreError) as error:
-        from precision_shaking.sape.channel import ChannelError
-        from precision_shaking.sape.recording import RecordingChannel
             raise wire.WireError(str(error)) from error
         return Session(params, teachers, self._store, self._emit, channel=channel)
 

@@ -84,10 +84,10 @@ class ScriptedTeacher:
         """The request bodies of one agent, oldest first."""
         return [request["body"] for request in self.requests if request["agent"] == agent]
 
-    def was_asked(self, agent: str, seconds: float = 20) -> None:
-        """Wait until an agent's question has come in."""
+    def was_asked(self, agent: str, seconds: float = 20, times: int = 1) -> None:
+        """Wait until so many questions of an agent have come in."""
         with self._asked:
-            if not self._asked.wait_for(lambda: self.asked(agent), seconds):
+            if not self._asked.wait_for(lambda: len(self.asked(agent)) >= times, seconds):
                 raise TimeoutError(f"the {agent} was not asked")
 
     def start(self) -> ScriptedTeacher:

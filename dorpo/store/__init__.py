@@ -4,12 +4,15 @@ from dorpo.paths import default_path
 from dorpo.store.calls import AGENTS
 from dorpo.store.dataset import Store
 from dorpo.store.errors import StoreError
+from dorpo.store.journals import AttemptRun, Beginning
 from dorpo.store.records import AgentCall, AttemptRecord, Row, SessionSummary, Stats, Usage
 
 __all__ = [
     "AGENTS",
     "AgentCall",
     "AttemptRecord",
+    "AttemptRun",
+    "Beginning",
     "Row",
     "SessionSummary",
     "Stats",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dorpo.rendering import render_prompt
 from dorpo.softlabels import encode
 from dorpo.store.errors import StoreError
+from dorpo.store.journals import SessionJournals
 from dorpo.store.pairing import write_chosen, write_rejected
 from dorpo.store.reader import DatasetReader
 from dorpo.store.reading import checksum
@@ -16,8 +17,10 @@ from dorpo.store.tables import now, storable
 from dorpo.store.trainings import begin_training, end_training, trainings_of_session
 
 
-class Store(DatasetReader):
+class Store(DatasetReader, SessionJournals):
     """The dataset's file, open. Every method that writes is one transaction: all of it is on disk, or none.
+
+    Several of them together are one inside of `transaction()`.
 
     It may be used from several threads, one at a time; several processes may have the same file open.
     Every method raises StoreError, with a sentence for the user, when the file refuses.
@@ -35,8 +38,9 @@ class Store(DatasetReader):
         script: str,
         instance: str,
         app_version: str,
+        settings: str | None = None,
     ) -> None:
-        """Begin a session on a document that holds `script`."""
+        """Begin a session on a document that holds `script`; with `settings` it can be resumed."""
         with self._tables.write():
             self._tables.insert(
                 "session",
@@ -48,6 +52,7 @@ class Store(DatasetReader):
                 script=self._tables.text(script),
                 instance=instance,
                 app_version=app_version,
+                settings=settings,
             )
 
     def end_session(self, uid: str, status: str) -> None:

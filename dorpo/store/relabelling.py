@@ -12,9 +12,11 @@ from dorpo.store.tables import AttemptPlace, Tables, now
 
 _CHOSEN = "SELECT chosen_id FROM pair WHERE step_id = ? AND chosen_id IS NOT NULL LIMIT 1"
 _AMENDMENT = "SELECT uid FROM attempt WHERE step_id = ? AND cycle = ? AND cause = 'amended'"
+# One that broke off is still at it, if it can be resumed.
 _ENGINES = """
 SELECT 1 FROM step JOIN session ON session.id = step.session_id
-WHERE step.id = ? AND step.status = 'open' AND session.status = 'open'
+WHERE step.id = ? AND step.status = 'open'
+  AND (session.status = 'open' OR session.status = 'crashed' AND session.settings IS NOT NULL)
 """
 _LATEST_ACCEPTED = """
 SELECT attempt.uid FROM attempt

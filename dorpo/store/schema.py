@@ -38,6 +38,12 @@ def _cost(db: Database) -> None:
     db.execute("ALTER TABLE agent_call ADD COLUMN cost_usd REAL")
 
 
+def _journal(db: Database) -> None:
+    """What a session was told, in order: with its settings, enough to go on where it broke off."""
+    db.execute("ALTER TABLE session ADD COLUMN settings TEXT")
+    db.execute(_JOURNAL)
+
+
 # Content-addressed, since scripts repeat in every cycle; uncompressed, so that the view can show them.
 _TEXTS = """
 CREATE TABLE text(
@@ -189,6 +195,17 @@ CREATE TABLE training_row(
 CREATE INDEX training_row_uid ON training_row(row_uid);
 """
 
+# Events hold their texts themselves: a session goes on with exactly what it had, to the character.
+_JOURNAL = """
+CREATE TABLE journal(
+  id INTEGER PRIMARY KEY,
+  session_id INTEGER NOT NULL REFERENCES session ON DELETE CASCADE,
+  n INTEGER NOT NULL,
+  created_at TEXT NOT NULL,
+  event TEXT NOT NULL,
+  UNIQUE(session_id, n)) STRICT
+"""
+
 _VIEWS = """
 CREATE VIEW dorpo AS
 SELECT pair.uid, session.uid AS session, step.n AS step,
@@ -225,6 +242,7 @@ _MIGRATIONS = {
     "0002_training": _training,
     "0003_views": _views,
     "0004_cost": _cost,
+    "0005_journal": _journal,
 }
 
 migrations = Migrations("dorpo")

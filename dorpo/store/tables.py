@@ -61,9 +61,12 @@ class Tables:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[None]:
-        """One transaction; see `immediate`."""
-        with self.read(), immediate(self.db):
-            yield
+        """One transaction; see `immediate`. Inside of another one it is a part of that."""
+        with self.read():
+            # Whoever holds the lock while a transaction runs began it themselves.
+            inside = self.db.conn.in_transaction
+            with contextlib.nullcontext() if inside else immediate(self.db):
+                yield
 
     def run(self, sql: str, *values: Any) -> None:
         """Execute a statement that has no result."""

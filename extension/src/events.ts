@@ -103,6 +103,8 @@ export const EVENT_SHAPES = {
   }),
   /** A step was accepted with this text. */
   step_accepted: shape({ kind: oneOf("step_accepted"), step: number, script: text, rows: number }),
+  /** A step was accepted before its session broke off: the document was left with this text, or almost. */
+  step_restored: shape({ kind: oneOf("step_restored"), step: number, script: text }),
   /** The worker moved on to this teacher. */
   teacher_switched: shape({ kind: oneOf("teacher_switched"), step: number, teacher: text }),
   /** Every teacher failed at the step; `choices` are what the user may answer. */

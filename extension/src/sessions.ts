@@ -107,6 +107,8 @@ export function apply(session: Session, event: SessionEvent): Session {
       return { ...session, rows: event.rows };
     case "step_accepted":
       return without(acceptedStep(session, event.step));
+    case "step_restored":
+      return acceptedStep(session, event.step);
     case "teacher_waiting":
       return { ...session, doing: `waiting ${Math.ceil(event.seconds)} s: ${event.why}` };
     case "teacher_switched":

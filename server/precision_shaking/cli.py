@@ -37,6 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             from precision_shaking.sape.evaluation_cli import run_evaluation
 
             return run_evaluation(arguments)
+        case "resume":
+            from precision_shaking.run import resume
+
+            return resume(arguments)
+        case "sessions" | "abandon":
+            from precision_shaking import sessions_cli
+
+            listing = arguments.command == "sessions"
+            return (sessions_cli.run_sessions if listing else sessions_cli.run_abandon)(arguments)
         case _:
             from precision_shaking.sape.execution_cli import run_execute
 
@@ -59,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluation(
         commands.add_parser("evaluate-analyzer", help="measure how well a model reads your feedback")
     )
+    from precision_shaking import sessions_cli
+
+    sessions_cli.add_arguments(commands)
     from precision_shaking.sape.execution_cli import add_arguments
 
     add_arguments(commands.add_parser("execute", help="run a script as the engine does and say how it ended"))

@@ -109,6 +109,8 @@ class TerminalView:
                 counts = f"{event.rows} rows written, {event.soft_labels} chosen with soft labels"
                 self._line(f"{event.status}: {counts}", "bold")
                 self._line(_usage(event), "dim")
+            case e.StepRestored():
+                self._line("accepted before", "green")
             case e.AgentFinished() | e.SessionFailed():
                 pass  # a failure goes to standard error, said once
 

@@ -1,25 +1,31 @@
-"""`precision-shaking run`: a session in the terminal, by the same engine process that editors use."""
+"""`precision-shaking run` and `resume`: a session in the terminal, by the engine process that editors use."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import os
+import shlex
 import sys
-from collections import deque
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from attrs import define
 from rich.console import Console
 
-from precision_shaking.answers import STOP, Answers, NoAnswerError, read_answers
+from dorpo.store import Store, StoreError, default_path
+from precision_shaking.answers import STOP, Answers, NoAnswerError, ScriptedAnswers, read_answers
 from precision_shaking.console import JsonView, TerminalView, View, visible
 from precision_shaking.document import Document, DocumentError
+from precision_shaking.lsp.merge import merge
 from precision_shaking.sape import events as e
 from precision_shaking.sape import wire
 from precision_shaking.sape.process import EngineError, EngineProcess
+from precision_shaking.sape.resuming import ResumeError, recall, teacher_text
 from precision_shaking.sape.teachers import TeacherError, parse_teacher
-from precision_shaking.sape.vocabulary import SessionStatus
+from precision_shaking.sape.vocabulary import SessionStatus, Verdict
 
 DEFAULT_TEACHER = "embedded/smollm2"
 _DONE, _NOT_DONE, _UNUSABLE, _INTERRUPTED = 0, 1, 2, 130
@@ -29,21 +35,44 @@ class OptionsError(Exception):
     """Options that do not go together; the message is one sentence for the user."""
 
 
+class BrokenOffError(Exception):
+    """The session cannot go on now; the message is one sentence for the user, and how to go on later."""
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run a session.
 
     Returns:
         0 when every step was accepted, 1 when it was stopped before, 2 after an error, 130 after Ctrl+C.
     """
+
+    def prepare() -> tuple[Document, wire.StartParams]:
+        document = Document.read(Path(arguments.file))
+        return document, _params(arguments, document)
+
+    return _drive(arguments, prepare)
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """Go on with a session that broke off; the exit status as `run`'s."""
+    return _drive(arguments, lambda: _found(arguments))
+
+
+def _drive(
+    arguments: argparse.Namespace,
+    prepare: Callable[[], tuple[Document, wire.StartParams | wire.ResumeParams]],
+) -> int:
     console = Console(highlight=False)
     try:
-        document = Document.read(Path(arguments.file))
-        scripted = read_answers(Path(arguments.answers)) if arguments.answers else deque()
-        params = _params(arguments, document)
+        document, params = prepare()
+        scripted = read_answers(Path(arguments.answers)) if arguments.answers else ScriptedAnswers()
         view: View = JsonView(sys.stdout) if arguments.json else TerminalView(console)
         asking = Console(stderr=True, highlight=False) if arguments.json else console
-        return asyncio.run(_Run(document, Answers(scripted, asking), view).drive(params))
-    except (OptionsError, DocumentError, NoAnswerError, TeacherError, EngineError) as error:
+        return asyncio.run(_Run(document, document.text, Answers(scripted, asking), view).drive(params))
+    except (
+        *(OptionsError, DocumentError, NoAnswerError, TeacherError, EngineError, BrokenOffError),
+        *(StoreError, ResumeError),
+    ) as error:
         sys.stderr.write(f"precision-shaking: {visible(str(error))}\n")
         return _UNUSABLE
     except KeyboardInterrupt:
@@ -63,7 +92,8 @@ def _params(arguments: argparse.Namespace, document: Document) -> wire.StartPara
             "A replay makes the recorded session's rows again: name a dataset for them with --db."
         )
     return wire.StartParams(
-        document=arguments.file,
+        # Absolute, because the session may be resumed from elsewhere.
+        document=str(Path(arguments.file).absolute()),
         script=document.text,
         request=arguments.request,
         teachers=teachers,
@@ -75,45 +105,120 @@ def _params(arguments: argparse.Namespace, document: Document) -> wire.StartPara
     )
 
 
+def _found(arguments: argparse.Namespace) -> tuple[Document, wire.ResumeParams]:
+    """The document of a session that broke off, and what its engine needs."""
+    with Store.open(Path(arguments.db) if arguments.db else default_path(), create=False) as store:
+        began = recall(store, arguments.session).params
+    key = os.environ.get("PRECISION_SHAKING_API_KEY")
+    own = [teacher_text(teacher) for teacher in began.teachers if teacher.base_url]
+    return Document.read(_path(began.document)), wire.ResumeParams(
+        session=arguments.session,
+        api_keys=dict.fromkeys(own, key) if key else {},
+        db=_absolute(arguments.db),
+        execute=not arguments.no_execute,
+    )
+
+
+def _path(document: str) -> Path:
+    """The file of a session's document, which an editor calls by its URI."""
+    scheme, separator, _ = document.partition("://")
+    if not separator:
+        if document.startswith("untitled:"):
+            raise OptionsError("The session is on a document without a file: resume it in the editor.")
+        return Path(document)
+    if scheme != "file":
+        raise OptionsError(f"The session is on {document}, which is no file here: resume it in the editor.")
+    return Path(url2pathname(urlsplit(document).path))
+
+
 def _absolute(file: str | None) -> str | None:
     return str(Path(file).absolute()) if file else None
 
 
 @define
 class _Run:
+    """A session and the user's file.
+
+    Attributes:
+        held: The text that both the file and the engine's current script descend from.
+    """
+
     document: Document
+    held: str
     answers: Answers
     view: View
 
-    async def drive(self, params: wire.StartParams) -> int:
+    async def drive(self, params: wire.StartParams | wire.ResumeParams) -> int:
         """Show what happens, pass on what the user says, write what they accept."""
         events: asyncio.Queue[e.SessionEvent] = asyncio.Queue()
-        engine = await EngineProcess.start(events.put_nowait)
+        engine, session = await EngineProcess.start(events.put_nowait), ""
         try:
-            await engine.begin(params)
-            while True:
-                event = await events.get()
-                self.view.show(event)
-                match event:
-                    case e.ProposalReady():
-                        await self._answer(engine, event)
-                    case e.HelpNeeded():
-                        answer = await self.answers.to_help()
-                        await engine.help(wire.HelpParams(answer.choice, answer.script))
-                    case e.StepAccepted(_, script):
-                        self.document.replace(script)
-                    case e.SessionFinished(_, status):
-                        return _DONE if status == SessionStatus.DONE else _NOT_DONE
-                    case e.SessionFailed(_, message):
-                        raise EngineError(message)
-                    case _:
-                        pass
-        finally:
+            if isinstance(params, wire.ResumeParams):
+                began = await engine.resume(params)
+                session, self.held = began.session, began.script
+            else:
+                session = await engine.begin(params)
+            return await self._follow(engine, events)
+        except asyncio.CancelledError:
+            # Ctrl+C is a decision; whatever else goes wrong leaves a session that can be resumed.
             await engine.stop()
+            raise
+        except (DocumentError, NoAnswerError, EngineError) as error:
+            if not session or (isinstance(params, wire.StartParams) and params.replay):
+                raise
+            dataset = f" --db {shlex.quote(params.db)}" if params.db else ""
+            raise BrokenOffError(
+                f"{error} Go on with: precision-shaking resume {session}{dataset}"
+            ) from error
+        finally:
+            await engine.close()
+
+    async def _follow(self, engine: EngineProcess, events: asyncio.Queue[e.SessionEvent]) -> int:
+        while True:
+            event = await events.get()
+            self.view.show(event)
+            match event:
+                case e.ProposalReady():
+                    await self._answer(engine, event)
+                case e.HelpNeeded():
+                    answer = await self.answers.to_help()
+                    await engine.help(wire.HelpParams(answer.choice, answer.script))
+                case e.StepAccepted(_, script):
+                    self._write(script)
+                case e.StepRestored(_, script):
+                    # Accepted, and then everything broke off before it was written.
+                    if self.document.text == self.held:
+                        self.document.replace(script)
+                    self.held = script
+                case e.SessionFinished(_, status):
+                    return _DONE if status == SessionStatus.DONE else _NOT_DONE
+                case e.SessionFailed(_, message):
+                    raise EngineError(message)
+                case _:
+                    pass
 
     async def _answer(self, engine: EngineProcess, proposal: e.ProposalReady) -> None:
         answer = await self.answers.to_proposal()
         if answer.verdict == STOP:
             await engine.request("stop")
             return
-        await engine.answer(wire.AnswerParams(proposal.attempt, answer.verdict, answer.words, answer.amended))
+        document = None
+        if self.document.text != self.held and answer.verdict in (None, Verdict.ACCEPTED):
+            # A session that broke off leaves its user the time to edit the file.
+            document = self._merged(answer.amended or proposal.script)
+        await engine.answer(
+            wire.AnswerParams(proposal.attempt, answer.verdict, answer.words, answer.amended, document)
+        )
+
+    def _write(self, script: str) -> None:
+        self.document.replace(self._merged(script))
+        self.held = self.document.text
+
+    def _merged(self, script: str) -> str:
+        """The accepted script with what the user edited while the session was broken off."""
+        merged = merge(self.held, self.document.text, script)
+        if merged.conflicts:
+            raise DocumentError(
+                f"{self.document.path} was changed in the same lines as the proposal: it is left as it is."
+            )
+        return merged.text

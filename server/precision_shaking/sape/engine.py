@@ -10,21 +10,20 @@ import contextlib
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+from attrs import asdict, define, field
 
-from dorpo.store import Store, StoreError, default_path
+from dorpo.store import default_path
 from precision_shaking.sape import events, wire
 from precision_shaking.sape.environment import quieten
 
 if TYPE_CHECKING:
+    from precision_shaking.sape.opening import Opened
     from precision_shaking.sape.session import Session
-    from precision_shaking.sape.channel import Channel
 
-    from precision_shaking.sape.teachers import Teacher
 _CHUNK = 65536
 # To kill a running script and to write down that the session broke off; nobody is left to wait longer.
 _LAST_SECONDS = 1.5
@@ -90,8 +89,7 @@ class Engine:
     """Answers requests and sends events, until its session ends or its input does."""
 
     _send: Callable[[dict[str, Any]], None]
-    _session: Session | None = None
-    _store: Store | None = None
+    _opened: Opened | None = None
     _running: asyncio.Task[None] | None = None
     _ended: asyncio.Event = field(factory=asyncio.Event)
 
@@ -104,8 +102,8 @@ class Engine:
             self._running.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await asyncio.wait_for(self._running, _LAST_SECONDS)
-        if self._store is not None:
-            self._store.close()
+        if self._opened is not None:
+            self._opened.resources.close()
 
     def hang_up(self) -> None:
         """Nobody listens any more: end, whatever is being done."""
@@ -126,28 +124,37 @@ class Engine:
         except wire.WireError as error:
             self._send({"id": number, "error": {"code": error.code, "message": str(error)}})
             return
+        except Exception as error:
+            # Whatever it is: a request that is never answered leaves its user waiting for ever.
+            traceback.print_exc()
+            why = f"The engine stumbled over {type(error).__name__}: {error}"
+            self._send({"id": number, "error": {"code": wire.REQUEST_FAILED, "message": why}})
+            return
         self._send({"id": number, "result": result})
-        if self._session is not None and self._running is None:
+        if self._opened is not None and self._running is None:
             # Only now, so that the answer to `start` comes before the first event.
-            self._running = asyncio.create_task(self._run(self._session))
+            self._running = asyncio.create_task(self._run(self._opened.session))
 
     async def _handle(self, method: Any, params: dict[str, Any]) -> dict[str, Any]:
         if method == "start":
             return await self._start(wire.read_params(params, wire.StartParams))
-        if self._session is None:
+        if method == "resume":
+            return await self._begin(wire.read_params(params, wire.ResumeParams))
+        if self._opened is None:
             raise wire.WireError("There is no session yet.")
+        session = self._opened.session
         from precision_shaking.sape.session import SessionError
 
         try:
             match method:
                 case "answer":
-                    self._session.answer(wire.read_params(params, wire.AnswerParams))
+                    session.answer(wire.read_params(params, wire.AnswerParams))
                 case "help":
-                    self._session.help(wire.read_params(params, wire.HelpParams))
+                    session.help(wire.read_params(params, wire.HelpParams))
                 case "correct":
-                    self._session.correct(wire.read_params(params, wire.CorrectParams))
+                    session.correct(wire.read_params(params, wire.CorrectParams))
                 case "stop":
-                    self._session.stop()
+                    session.stop()
                 case _:
                     raise wire.WireError(f"There is no method {method!r}.", wire.METHOD_NOT_FOUND)
         except SessionError as error:
@@ -155,39 +162,31 @@ class Engine:
         return {}
 
     async def _start(self, params: wire.StartParams) -> dict[str, Any]:
-        if self._session is not None:
-            raise wire.WireError("This engine has a session already.")
         if not params.script.strip():
             raise wire.WireError("The document is empty: there is nothing to change.")
         if not params.request.strip():
             raise wire.WireError("Say what should change.")
         if not params.teachers and params.replay is None:
             raise wire.WireError("There is no teacher: name at least one.")
+        return await self._begin(params)
+
+    async def _begin(self, params: wire.StartParams | wire.ResumeParams) -> dict[str, Any]:
+        if self._opened is not None:
+            raise wire.WireError("This engine has a session already.")
         try:
             # Importing the agents takes a second or three, and the end of input must be noticed meanwhile.
-            self._session = await asyncio.to_thread(self._make_session, params)
+            self._opened = await asyncio.to_thread(self._open, params)
         except ImportError as error:
             raise wire.WireError(
                 f"The engine needs a package that is missing ({error.name}): "
                 "install precision-shaking[agents]."
             ) from error
-        return {"session": self._session.uid}
+        return asdict(self._opened.result)
 
-    def _make_session(self, params: wire.StartParams) -> Session:
-        from precision_shaking.sape.channel import ChannelError
-        from precision_shaking.sape.recording import RecordingChannel
-        from precision_shaking.sape.session import Session
-        from precision_shaking.sape.teachers import TeacherError
+    def _open(self, params: wire.StartParams | wire.ResumeParams) -> Opened:
+        from precision_shaking.sape.opening import open_session
 
-        try:
-            teachers, channel = _reach(params)
-            self._store = Store.open(Path(params.db) if params.db else default_path())
-            if params.record is not None:
-                names = [teacher.name for teacher in teachers]
-                channel = RecordingChannel.create(Path(params.record), names, channel)
-        except (TeacherError, ChannelError, StoreError) as error:
-            raise wire.WireError(str(error)) from error
-        return Session(params, teachers, self._store, self._emit, channel=channel)
+        return open_session(params, self._emit)
 
     def _emit(self, event: events.SessionEvent) -> None:
         self._send({"method": "event", "params": events.to_json(event)})
@@ -197,15 +196,3 @@ class Engine:
             await session.run()
         finally:
             self._ended.set()
-
-
-def _reach(params: wire.StartParams) -> tuple[list[Teacher], Channel]:
-    """The pool, and the way to it."""
-    from precision_shaking.sape.channel import DirectChannel
-    from precision_shaking.sape.replaying import ReplayChannel
-    from precision_shaking.sape.teachers import connect
-
-    if params.replay is None:
-        return [connect(access) for access in params.teachers], DirectChannel()
-    replay = ReplayChannel.open(Path(params.replay))
-    return replay.pool(), replay

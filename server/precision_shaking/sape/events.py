@@ -182,6 +182,15 @@ class StepAccepted:
 
 
 @frozen
+class StepRestored:
+    """A step was accepted before its session broke off: the document was left with this text, or almost."""
+
+    kind: ClassVar[str] = "step_restored"
+    step: int
+    script: str
+
+
+@frozen
 class TeacherSwitched:
     """The worker moved on to this teacher."""
 
@@ -251,6 +260,7 @@ SessionEvent = (
     | FeedbackRead
     | RowWritten
     | StepAccepted
+    | StepRestored
     | TeacherSwitched
     | HelpNeeded
     | SessionFinished

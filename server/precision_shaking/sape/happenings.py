@@ -62,10 +62,11 @@ class Executed:
 
 @frozen
 class Commented:
-    """The user said something in their own words; the analyzer has to read it."""
+    """The user said something in their own words; the analyzer has to read it. Fields as in `Answered`."""
 
     words: str
     amended: str | None = None
+    document: str | None = None
 
 
 @frozen

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from precision_shaking.sape import events as e
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape.hidden import hidden_characters
 from precision_shaking.sape.recorder import Evidence, Stored
+from precision_shaking.sape.resuming import Resumed
 from precision_shaking.sape.vocabulary import Help, Phase, SessionStatus
 from precision_shaking.sape.workflow import State
+
+# Where the lead has written the cycle's instruction.
+_INSTRUCTED = (Phase.WORKING, Phase.EXECUTING, Phase.ASKING, Phase.READING)
 
 
 def narrate(
@@ -42,10 +46,44 @@ def narrate(
         return
     if after.step != before.step:
         yield e.StepStarted(after.step, after.steps[after.step])
-    if after.phase is Phase.ASKING:
-        yield _proposal(after, evidence)
-    elif after.phase is Phase.STUCK:
-        yield e.HelpNeeded(after.step, after.steps[after.step], tuple(Help))
+    yield from _question(after, evidence)
+
+
+def retell(
+    resumed: Resumed, evidence: Evidence, ended: Callable[[h.SessionEnded], Stored]
+) -> Iterator[e.SessionEvent]:
+    """What a client must hear to show a resumed session as it was: what is behind it only in short.
+
+    Args:
+        resumed: The session.
+        evidence: What is known of the attempt it is at.
+        ended: Counts what the session has brought, where it is done.
+    """
+    standing, params = resumed.standing, resumed.params
+    state, names = standing.state, tuple(teacher.name for teacher in params.teachers)
+    yield e.SessionStarted(resumed.uid, params.document, params.request, names)
+    if state.steps:
+        yield e.PlanReady(state.steps)
+    for step, script in enumerate(standing.kept):
+        yield e.StepStarted(step, state.steps[step])
+        if script is not None:
+            yield e.StepRestored(step, script)
+    if state.status is not None:
+        stored = ended(h.SessionEnded(state.status))
+        yield from _of_record(resumed.uid, names, state, state, stored, evidence)
+    elif state.step >= 0:
+        yield e.StepStarted(state.step, state.steps[state.step])
+        if state.phase in _INSTRUCTED:
+            yield e.InstructionReady(state.step, state.cycle, state.instruction)
+        yield from _question(state, evidence)
+
+
+def _question(state: State, evidence: Evidence) -> Iterator[e.SessionEvent]:
+    """What the user is asked now, if anything."""
+    if state.phase is Phase.ASKING:
+        yield _proposal(state, evidence)
+    elif state.phase is Phase.STUCK:
+        yield e.HelpNeeded(state.step, state.steps[state.step], tuple(Help))
 
 
 def _of_record(

@@ -97,6 +97,12 @@ class EngineProcess:
         self._session = result["session"]
         return self._session
 
+    async def resume(self, params: wire.ResumeParams) -> wire.StartResult:
+        """Go on with a session that broke off; how it began."""
+        result = await self.request("resume", wire.to_params(params))
+        self._session = params.session
+        return wire.read_params(result, wire.StartResult)
+
     async def request(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask for something and wait for the result.
 
@@ -204,5 +210,5 @@ class EngineProcess:
                 future.set_exception(EngineError("The engine has ended; start a new session."))
         if not ended:
             self._on_event(
-                SessionFailed(self._session, "The engine stopped unexpectedly; start the session again.")
+                SessionFailed(self._session, "The engine stopped unexpectedly; the session can be resumed.")
             )

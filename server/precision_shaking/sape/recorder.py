@@ -7,14 +7,16 @@ import uuid
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from dorpo.rendering import render_response
 from dorpo.softlabels import TokenScore, agrees
-from dorpo.store import AttemptRecord, Store, Usage
+from dorpo.store import AttemptRecord, AttemptRun, Store, Usage
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.execution import Execution
+from precision_shaking.sape.journal import to_json
+from precision_shaking.sape.vocabulary import Attempt, Outcome
 from precision_shaking.sape.wire import StartParams
 from precision_shaking.sape.workflow import State
 
@@ -64,19 +66,18 @@ class Stored:
     usage: Usage = field(factory=Usage)
 
 
-@define
+@frozen
 class Recorder:
-    """Writes one session into a store. Every method may raise dorpo.store.StoreError."""
+    """Writes one session into a store. Every method may raise dorpo.store.StoreError.
+
+    It remembers nothing: a session that is resumed counts on from what is stored.
+    """
 
     store: Store
     session: str
-    _rows: int = field(default=0, init=False)
-    _labelled: int = field(default=0, init=False)
-    _with_soft_labels: set[str] = field(factory=set, init=False)
-    _rejected: set[int] = field(factory=set, init=False)
 
-    def start(self, params: StartParams) -> None:
-        """Begin the session."""
+    def start(self, params: StartParams, settings: str | None) -> None:
+        """Begin the session; `settings` are what it can be resumed with."""
         self.store.start_session(
             uid=self.session,
             document=params.document,
@@ -85,7 +86,16 @@ class Recorder:
             script=params.script,
             instance=INSTANCE,
             app_version=version("precision-shaking"),
+            settings=settings,
         )
+
+    def resume(self, attempt: Attempt | None) -> Evidence:
+        """Say that the session goes on; what was known of the attempt it is at."""
+        self.store.reopen(self.session)
+        if attempt is None:
+            return Evidence()
+        known = self.store.attempt_run(attempt.uid)
+        return Evidence(teacher=known.teacher, execution=_execution(known))
 
     def crashed(self) -> None:
         """End the session as one that could not go on."""
@@ -114,8 +124,15 @@ class Recorder:
             cycle=state.cycle or None,
         )
 
-    def write(self, before: State, record: h.Record, evidence: Evidence) -> Stored:
-        """Store one record of the transition that left `before`."""
+    def write(
+        self, before: State, event: h.Event, records: Sequence[h.Record], evidence: Evidence
+    ) -> list[Stored]:
+        """Store the transition that an event made from `before`: all of it, or nothing."""
+        with self.store.transaction():
+            self.store.add_event(self.session, to_json(event))
+            return [self._write(before, record, evidence) for record in records]
+
+    def _write(self, before: State, record: h.Record, evidence: Evidence) -> Stored:
         match record:
             case h.PlanMade():
                 self.store.add_steps(self.session, record.steps)
@@ -139,7 +156,7 @@ class Recorder:
                 self.store.abandon_step(self.session, record.step)
             case h.SessionEnded():
                 self.store.end_session(self.session, record.status)
-                return evolve(self._stored(record), usage=Usage.total(self.store.usage(self.session)))
+                return self.ended(record)
             case h.TeacherSwitched():
                 pass  # the next attempt names its teacher
         return self._stored(record)
@@ -147,7 +164,8 @@ class Recorder:
     def _attempt(self, before: State, record: h.AttemptMade, evidence: Evidence) -> None:
         exchange = evidence.exchange or Exchange([])
         labels = soft_labels(exchange.scores, record.attempt.response)
-        self._add(
+        self.store.add_attempt(
+            self.session,
             record.step,
             AttemptRecord(
                 uid=record.attempt.uid,
@@ -167,11 +185,6 @@ class Recorder:
             ),
         )
 
-    def _add(self, step: int, attempt: AttemptRecord) -> None:
-        self.store.add_attempt(self.session, step, attempt)
-        if attempt.soft_labels:
-            self._with_soft_labels.add(attempt.uid)
-
     def _run(self, record: h.AttemptExecuted, evidence: Evidence) -> None:
         execution = evidence.execution
         if execution is not None:
@@ -185,27 +198,34 @@ class Recorder:
             )
 
     def _reject(self, record: h.AttemptRejected) -> Stored:
-        self.store.reject(record.attempt.uid, record.reason)
-        self._rejected.add(record.step)
-        self._rows += 1
-        labelled = record.attempt.uid in self._with_soft_labels
+        uid = record.attempt.uid
+        self.store.reject(uid, record.reason)
+        labelled = self.store.has_soft_labels(uid)
         return evolve(self._stored(record), new_row=True, soft_labels=labelled)
 
     def _accept(self, before: State, record: h.StepAccepted, evidence: Evidence) -> Stored:
         uid = record.attempt.uid if record.attempt else ""
         if record.amended is not None:
             uid = str(uuid.uuid4())
-            self._add(record.step, _users_attempt(uid, before, record, evidence))
+            self.store.add_attempt(self.session, record.step, _users_attempt(uid, before, record, evidence))
+        known = self.store.tally(self.session).rows
         rows = self.store.accept(self.session, record.step, uid)
+        stored = self._stored(record)
         # Without a rejected attempt, accepting made the step's only row.
-        new_row = record.step not in self._rejected
-        labelled = uid in self._with_soft_labels
-        self._rows += new_row
-        self._labelled += labelled
-        return evolve(self._stored(record), new_row=new_row, soft_labels=labelled, step_rows=len(rows))
+        return evolve(
+            stored,
+            new_row=stored.rows > known,
+            soft_labels=self.store.has_soft_labels(uid),
+            step_rows=len(rows),
+        )
+
+    def ended(self, record: h.SessionEnded) -> Stored:
+        """What the whole session has brought and taken."""
+        return evolve(self._stored(record), usage=Usage.total(self.store.usage(self.session)))
 
     def _stored(self, record: h.Record) -> Stored:
-        return Stored(record, rows=self._rows, labelled=self._labelled)
+        tally = self.store.tally(self.session)
+        return Stored(record, rows=tally.rows, labelled=tally.labelled)
 
 
 def _users_attempt(uid: str, before: State, record: h.StepAccepted, evidence: Evidence) -> AttemptRecord:
@@ -228,6 +248,20 @@ def _users_attempt(uid: str, before: State, record: h.StepAccepted, evidence: Ev
         teacher=BY_USER,
         author=BY_USER,
         soft_labels=soft_labels(evidence.amended_scores, response),
+    )
+
+
+def _execution(known: AttemptRun) -> Execution | None:
+    """The last run of an attempt as it was stored."""
+    if known.outcome is None:
+        return None
+    return Execution(
+        Outcome(known.outcome),
+        known.output or "",
+        known.exit_code,
+        known.seconds or 0.0,
+        known.backend or "",
+        "",
     )
 
 

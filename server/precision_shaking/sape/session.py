@@ -24,8 +24,10 @@ from precision_shaking.sape.agents import Agents
 from precision_shaking.sape.channel import Channel, ChannelError, DirectChannel
 from precision_shaking.sape.consulting import Consultant
 from precision_shaking.sape.execution import Backend, execute, trim_traceback
-from precision_shaking.sape.narration import narrate
+from precision_shaking.sape.journal import Standing
+from precision_shaking.sape.narration import narrate, retell
 from precision_shaking.sape.recorder import Evidence, Recorder
+from precision_shaking.sape.resuming import Resumed, settings
 from precision_shaking.sape.teachers import Teacher, TeacherError
 from precision_shaking.sape.vocabulary import DecidedBy, Help, Limits, Outcome, Phase, Verdict
 from precision_shaking.sape.wire import AnswerParams, CorrectParams, HelpParams, StartParams
@@ -47,6 +49,7 @@ class Session:
         emit: Called with each event, after what it reports is on disk.
         agents: The instance's agents; None for the ones that work on scripts.
         channel: The way to the teachers; None for the direct one.
+        resumed: The session as an engine before this one left it; None for a new session.
     """
 
     def __init__(
@@ -57,23 +60,25 @@ class Session:
         emit: Callable[[e.SessionEvent], None],
         agents: Agents | None = None,
         channel: Channel | None = None,
+        resumed: Resumed | None = None,
     ) -> None:
-        self.uid = str(uuid.uuid4())
+        self.uid = resumed.uid if resumed else str(uuid.uuid4())
         self._params = params
         self._teachers = teachers
         self._emit = emit
         self._recorder = Recorder(store, self.uid)
+        self._resumed = resumed
         limits = Limits(teachers=len(teachers), max_attempts=params.max_attempts)
-        self._state = workflow.begin(params.request, params.script, limits)
+        began = Standing(workflow.begin(params.request, params.script, limits))
+        standing = resumed.standing if resumed else began
+        self._state, self._prompt = standing.state, standing.prompt
         self._channel = channel or DirectChannel()
         self._consultant = Consultant(
             agents or Agents.for_scripts(), teachers, self._recorder, self._channel, emit
         )
         self._evidence = Evidence()
-        self._prompt: h.PromptFixed | None = None
         self._answer: asyncio.Future[AnswerParams] | None = None
         self._help: asyncio.Future[HelpParams] | None = None
-        self._comment: AnswerParams | None = None
         self._stopping = asyncio.Event()
 
     # What the user may do
@@ -131,9 +136,7 @@ class Session:
     async def run(self) -> None:
         """Run to the end; the last event is SessionFinished or SessionFailed. Cancelling it is a crash."""
         try:
-            self._recorder.start(self._params)
-            names = tuple(teacher.name for teacher in self._teachers)
-            self._emit(e.SessionStarted(self.uid, self._params.document, self._params.request, names))
+            self._begin()
             while (task := workflow.task(self._state)) is not None:
                 self._apply(await self._unless_stopped(self._perform(task)))
         except (TeacherError, ChannelError, StoreError) as error:
@@ -144,6 +147,17 @@ class Session:
         except Exception as error:
             self._fail(f"The engine met an error of its own ({type(error).__name__}: {error}).")
             raise
+
+    def _begin(self) -> None:
+        if self._resumed is None:
+            self._recorder.start(self._params, settings(self._params, self._state.limits))
+            names = tuple(teacher.name for teacher in self._teachers)
+            self._emit(e.SessionStarted(self.uid, self._params.document, self._params.request, names))
+            return
+        self._evidence = self._recorder.resume(self._state.attempt)
+        self._open_question()
+        for told in retell(self._resumed, self._evidence, self._recorder.ended):
+            self._emit(told)
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, h.Event]) -> h.Event:
         working = asyncio.create_task(work)
@@ -160,20 +174,23 @@ class Session:
     def _apply(self, event: h.Event) -> None:
         before = self._state
         transition = workflow.advance(before, event)
-        stored = [self._recorder.write(before, record, self._evidence) for record in transition.records]
+        stored = self._recorder.write(before, event, transition.records, self._evidence)
         self._state = transition.state
         for record in transition.records:
             if isinstance(record, h.PromptFixed):
                 self._prompt = record
-        # Whoever hears of a question may answer it at once.
+        self._open_question()
+        names = [teacher.name for teacher in self._teachers]
+        for told in narrate(self.uid, names, before, event, self._state, stored, self._evidence):
+            self._emit(told)
+
+    def _open_question(self) -> None:
+        """Be ready for the answer before the question is heard: it may come at once."""
         loop = asyncio.get_running_loop()
         if self._state.phase is Phase.ASKING:
             self._answer = loop.create_future()
         elif self._state.phase is Phase.STUCK:
             self._help = loop.create_future()
-        names = [teacher.name for teacher in self._teachers]
-        for told in narrate(self.uid, names, before, event, self._state, stored, self._evidence):
-            self._emit(told)
 
     def _fail(self, message: str) -> None:
         self._crashed()
@@ -226,21 +243,18 @@ class Session:
 
     async def _hear_user(self) -> h.Event:
         answer = await _asked(self._answer)
-        amended = _ended(answer.amended)
+        amended, document = _ended(answer.amended), _ended(answer.document)
         if answer.verdict is None:
-            self._comment = answer
-            return h.Commented(answer.words, amended)
-        return await self._answered(
-            h.Answered(Verdict(answer.verdict), answer.words, amended, _ended(answer.document))
-        )
+            return h.Commented(answer.words, amended, document)
+        return await self._answered(h.Answered(Verdict(answer.verdict), answer.words, amended, document))
 
     async def _read_feedback(self, task: h.ReadFeedback) -> h.Event:
         verdict = await self._consultant.read_feedback(self._state, task)
         if verdict is None:
             return h.Unclear()
-        document = _ended(self._comment.document) if self._comment else None
+        state = self._state
         return await self._answered(
-            h.Answered(verdict, task.words, self._state.amended, document, DecidedBy.ANALYZER)
+            h.Answered(verdict, task.words, state.amended, state.document, DecidedBy.ANALYZER)
         )
 
     async def _answered(self, answer: h.Answered) -> h.Answered:

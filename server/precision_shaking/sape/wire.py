@@ -1,6 +1,7 @@
 """What the engine and its client say to each other: JSON-RPC 2.0, one JSON object a line.
 
-Requests go to the engine (`start`, `answer`, `help`, `correct`, `stop`); `event` notifications come back.
+Requests go to the engine (`start` or `resume`, then `answer`, `help`, `correct` and `stop`); notifications
+called `event` come back.
 """
 
 from __future__ import annotations
@@ -63,10 +64,33 @@ class StartParams:
 
 
 @frozen
-class StartResult:
-    """The answer to `start`."""
+class ResumeParams:
+    """`resume`: go on with a session that broke off, as the engine's only one.
+
+    Attributes:
+        api_keys: The teachers' keys, by NAME[@BASE_URL]; keys are never stored.
+        db: The dataset's file; None for the user's default one.
+        execute: False where scripts must not be run now, even if they were before.
+    """
 
     session: str
+    api_keys: dict[str, str] = field(factory=dict, repr=False)
+    db: str | None = None
+    execute: bool = True
+
+
+@frozen
+class StartResult:
+    """The answer to `start` and `resume`.
+
+    Attributes:
+        script: The document's text when the session began.
+    """
+
+    session: str
+    document: str
+    request: str
+    script: str
 
 
 @frozen
@@ -131,7 +155,9 @@ def decode(line: bytes) -> dict[str, Any]:
     return message
 
 
-def to_params(value: StartParams | AnswerParams | HelpParams | CorrectParams) -> dict[str, Any]:
+def to_params(
+    value: StartParams | ResumeParams | AnswerParams | HelpParams | CorrectParams,
+) -> dict[str, Any]:
     """Parameters as JSON."""
     return asdict(value)
 

@@ -87,6 +87,7 @@ class State:
     attempt: Attempt | None = None
     words: str = ""
     amended: str | None = None
+    document: str | None = None
     teacher: int = 0
     failed: int = 0
     unreadable: int = 0
@@ -152,6 +153,7 @@ def _open_step(state: State, step: int) -> State:
         attempt=None,
         words="",
         amended=None,
+        document=None,
         teacher=0,
         failed=0,
         unreadable=0,
@@ -190,12 +192,13 @@ def _executed(state: State, event: Executed) -> Transition:
 
 
 def _commented(state: State, event: Commented) -> Transition:
-    return Transition(evolve(state, phase=Phase.READING, words=event.words, amended=event.amended))
+    said = evolve(state, words=event.words, amended=event.amended, document=event.document)
+    return Transition(evolve(said, phase=Phase.READING))
 
 
 def _unclear(state: State, event: Unclear) -> Transition:  # noqa: ARG001 (carries nothing)
     # The next answer says itself what the user made of the proposal's text; what they said stays.
-    return Transition(evolve(state, phase=Phase.ASKING, amended=None, unclear=True))
+    return Transition(evolve(state, phase=Phase.ASKING, amended=None, document=None, unclear=True))
 
 
 def _answered(state: State, event: Answered) -> Transition:
@@ -207,7 +210,8 @@ def _answered(state: State, event: Answered) -> Transition:
     answer = evolve(event, words=words, amended=amended)
     feedback = FeedbackGiven(attempt, answer)
     if event.verdict is Verdict.ACCEPTED:
-        transition = _accept(state, attempt, amended, event.document)
+        document = event.document if event.document is not None else state.document
+        transition = _accept(state, attempt, amended, document)
     elif event.verdict is Verdict.REDO:
         transition = _fail(state, Setback(Reason.REDO, attempt.script, words))
     else:
@@ -238,6 +242,7 @@ def _fail(state: State, setback: Setback) -> Transition:
         attempt=None,
         words="",
         amended=None,
+        document=None,
         failed=state.failed + 1,
         unclear=False,
     )

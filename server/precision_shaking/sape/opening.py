@@ -1,0 +1,104 @@
+"""Making the engine's session: a new one, or one that broke off. Loads the agents, which takes seconds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from attrs import evolve, frozen
+
+from dorpo.store import Store, StoreError, default_path
+from precision_shaking.sape import wire
+from precision_shaking.sape.channel import Channel, ChannelError, DirectChannel
+from precision_shaking.sape.events import SessionEvent
+from precision_shaking.sape.optimizing.equipping import EquippedChannel
+from precision_shaking.sape.recording import RecordingChannel
+from precision_shaking.sape.replaying import ReplayChannel
+from precision_shaking.sape.resuming import ResumeError, recall, with_keys
+from precision_shaking.sape.session import Session
+from precision_shaking.sape.teachers import Teacher, TeacherError, connect
+
+
+@frozen
+class Opened:
+    """A session that can be run, and what to give back afterwards: its dataset, and its being ours alone."""
+
+    session: Session
+    result: wire.StartResult
+    resources: ExitStack
+
+
+def open_session(
+    params: wire.StartParams | wire.ResumeParams, emit: Callable[[SessionEvent], None]
+) -> Opened:
+    """Make the session of a `start` or `resume` request.
+
+    Raises:
+        WireError: It cannot be made.
+    """
+    with ExitStack() as resources:
+        try:
+            if isinstance(params, wire.ResumeParams):
+                session, began = _resume(params, emit, resources)
+            else:
+                session, began = _start(params, emit, resources)
+        except (TeacherError, ChannelError, StoreError, ResumeError) as error:
+            raise wire.WireError(str(error)) from error
+        result = wire.StartResult(session.uid, began.document, began.request, began.script)
+        return Opened(session, result, resources.pop_all())
+
+
+def _start(
+    params: wire.StartParams, emit: Callable[[SessionEvent], None], resources: ExitStack
+) -> tuple[Session, wire.StartParams]:
+    teachers, channel = _reach(params)
+    store = resources.enter_context(Store.open(_dataset(params.db)))
+    if params.record is not None:
+        names = [teacher.name for teacher in teachers]
+        channel = RecordingChannel.create(Path(params.record), names, channel)
+    elif params.replay is None:
+        # Not under a recording: it is to be run again where the agents have no programs.
+        channel = _equipped(channel)
+    session = Session(params, teachers, store, emit, channel=channel)
+    resources.enter_context(store.hold(session.uid))
+    return session, params
+
+
+def _resume(
+    params: wire.ResumeParams, emit: Callable[[SessionEvent], None], resources: ExitStack
+) -> tuple[Session, wire.StartParams]:
+    store = resources.enter_context(Store.open(_dataset(params.db), create=False))
+    resources.enter_context(store.hold(params.session))
+    resumed = recall(store, params.session)
+    began = resumed.params
+    began = evolve(
+        began,
+        teachers=with_keys(began.teachers, params.api_keys),
+        execute=began.execute and params.execute,
+    )
+    teachers = [connect(access) for access in began.teachers]
+    channel = _equipped(DirectChannel())
+    return Session(began, teachers, store, emit, channel=channel, resumed=resumed), began
+
+
+def _reach(params: wire.StartParams) -> tuple[list[Teacher], Channel]:
+    """The pool, and the way to it."""
+    if params.replay is None:
+        return [connect(access) for access in params.teachers], DirectChannel()
+    replay = ReplayChannel.open(Path(params.replay))
+    return replay.pool(), replay
+
+
+def _equipped(channel: Channel) -> Channel:
+    """The same way, for agents with the programs that were optimised for them."""
+    return EquippedChannel(channel, default_path().parent, _log)
+
+
+def _dataset(db: str | None) -> Path:
+    return Path(db) if db else default_path()
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(f"{line}\n")

@@ -1,0 +1,168 @@
+"""Sessions that broke off: which there are, what one needs to go on, and how to give one up."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import cattrs
+from attrs import asdict, evolve, frozen
+
+from dorpo.store import Store
+from precision_shaking.sape import happenings as h
+from precision_shaking.sape import workflow
+from precision_shaking.sape.journal import JournalError, Standing, from_json, replay, to_json
+from precision_shaking.sape.vocabulary import Limits, Phase, SessionStatus
+from precision_shaking.sape.wire import StartParams, TeacherAccess
+
+
+class ResumeError(Exception):
+    """A session cannot be resumed or given up; the message is one sentence for the user."""
+
+
+@frozen
+class Resumed:
+    """A session as its engine left it.
+
+    Attributes:
+        params: How it was started; its teachers have no keys, those are never stored.
+    """
+
+    uid: str
+    params: StartParams
+    limits: Limits
+    standing: Standing
+
+
+@frozen
+class OpenSession:
+    """A session that waits to be resumed, for a list of them.
+
+    Attributes:
+        document: Its name as the user's editor or the command line knows it.
+        created_at: When it began, ISO 8601 in UTC.
+        step: Index of the current step, -1 before there is a plan.
+        steps: How many steps the plan has.
+        text: The current step's.
+        teachers: The pool, as NAME[@BASE_URL].
+    """
+
+    session: str
+    document: str
+    request: str
+    created_at: str
+    step: int
+    steps: int
+    text: str
+    teachers: tuple[str, ...]
+
+
+@frozen
+class _Settings:
+    teachers: tuple[TeacherAccess, ...]
+    execute: bool
+    limits: Limits
+
+
+def settings(params: StartParams, limits: Limits) -> str | None:
+    """What must be kept to resume a session, as JSON; None for one that only repeats a recording."""
+    if params.replay is not None:
+        return None
+    pool = tuple(evolve(teacher, api_key=None) for teacher in params.teachers)
+    return json.dumps(asdict(_Settings(pool, params.execute, limits)))
+
+
+def recall(store: Store, uid: str) -> Resumed:
+    """A session as it was left; one that is done too, for whoever missed its end.
+
+    Raises:
+        ResumeError: It was given up, or was not kept in a way that can be resumed.
+        StoreError: There is no such session.
+    """
+    began = store.beginning(uid)
+    if began.settings is None:
+        raise ResumeError("This session was not kept in a way that can be resumed: start a new one.")
+    if began.status == SessionStatus.ABANDONED:
+        raise ResumeError("This session was stopped: start a new one.")
+    kept = _read(began.settings)
+    params = StartParams(
+        document=began.document,
+        script=began.script,
+        request=began.request,
+        teachers=kept.teachers,
+        language=began.language,
+        max_attempts=kept.limits.max_attempts,
+        execute=kept.execute,
+        db=str(store.path),
+    )
+    state = workflow.begin(began.request, began.script, kept.limits)
+    try:
+        standing = replay(state, map(from_json, store.events(uid)))
+    except JournalError as error:
+        raise ResumeError(str(error)) from error
+    return Resumed(uid, params, kept.limits, standing)
+
+
+def open_sessions(store: Store) -> list[OpenSession]:
+    """The sessions that wait to be resumed, the newest first; not those that are running."""
+    found = []
+    for began in reversed(store.unfinished()):
+        if store.is_held(began.uid):
+            continue
+        try:
+            resumed = recall(store, began.uid)
+        except ResumeError:
+            continue
+        state = resumed.standing.state
+        found.append(
+            OpenSession(
+                began.uid,
+                began.document,
+                began.request,
+                began.created_at,
+                state.step,
+                len(state.steps),
+                state.steps[state.step] if state.step >= 0 else "",
+                tuple(map(teacher_text, resumed.params.teachers)),
+            )
+        )
+    return found
+
+
+def abandon(store: Store, uid: str) -> None:
+    """Give up a session that waits to be resumed, as stopping it would have done.
+
+    Raises:
+        ResumeError: It has ended already.
+        StoreError: There is no such session, or it is running.
+    """
+    with store.hold(uid):
+        resumed = recall(store, uid)
+        if resumed.standing.state.phase is Phase.FINISHED:
+            raise ResumeError("This session has ended already.")
+        stopped = h.Stopped()
+        with store.transaction():
+            store.add_event(uid, to_json(stopped))
+            for record in workflow.advance(resumed.standing.state, stopped).records:
+                if isinstance(record, h.StepAbandoned):
+                    store.abandon_step(uid, record.step)
+                elif isinstance(record, h.SessionEnded):
+                    store.end_session(uid, record.status)
+
+
+def teacher_text(teacher: TeacherAccess) -> str:
+    """A teacher as users write it: NAME[@BASE_URL]."""
+    return f"{teacher.name}@{teacher.base_url}" if teacher.base_url else teacher.name
+
+
+def with_keys(teachers: tuple[TeacherAccess, ...], keys: dict[str, str]) -> tuple[TeacherAccess, ...]:
+    """The pool with these keys, by `teacher_text`."""
+    return tuple(evolve(teacher, api_key=keys.get(teacher_text(teacher))) for teacher in teachers)
+
+
+def _read(text: str) -> _Settings:
+    try:
+        data: Any = json.loads(text)
+        return cattrs.structure(data, _Settings)
+    except (ValueError, TypeError, KeyError, cattrs.BaseValidationError) as error:
+        raise ResumeError("The session cannot be resumed: how it was started cannot be read.") from error

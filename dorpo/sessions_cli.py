@@ -6,10 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
 
+from dorpo.paths import home
+from dorpo.programs import forget_programs
 from dorpo.store import SessionSummary, Store, StoreError, default_path
 
 
@@ -64,9 +67,20 @@ def run_delete(args: argparse.Namespace) -> int:
             sys.stdout.write(f"deleted  {describe(session)}\n")
     rows = sum(session.rows for session in sessions)
     sys.stdout.write(f"{_count(len(sessions), 'session')} with {_count(rows, 'row')} deleted.\n")
+    for program in _forget_programs([session.uid for session in sessions]):
+        sys.stdout.write(f"deleted  {program}, a prompt that quoted from it\n")
     if trainings:
         sys.stdout.write(f"What they learned from it stays in these trainings: {', '.join(trainings)}.\n")
     return 0
+
+
+def _forget_programs(sessions: Sequence[str]) -> Sequence[Path]:
+    try:
+        return forget_programs(home(), sessions)
+    except OSError as error:
+        raise StoreError(
+            f"The sessions are deleted, but not a prompt that may quote them ({error}): delete it yourself."
+        ) from error
 
 
 def _agreed(sessions: Sequence[SessionSummary]) -> bool:

@@ -4,6 +4,7 @@ from dorpo.paths import default_path
 from dorpo.store.calls import AGENTS
 from dorpo.store.dataset import Store
 from dorpo.store.errors import StoreError
+from dorpo.store.harvest import HarvestedAttempt, HarvestedStep
 from dorpo.store.journals import AttemptRun, Beginning
 from dorpo.store.records import AgentCall, AttemptRecord, Row, SessionSummary, Stats, Usage
 
@@ -13,6 +14,8 @@ __all__ = [
     "AttemptRecord",
     "AttemptRun",
     "Beginning",
+    "HarvestedAttempt",
+    "HarvestedStep",
     "Row",
     "SessionSummary",
     "Stats",

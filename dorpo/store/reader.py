@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dorpo.store.calls import read_calls
 from dorpo.store.file import DatasetFile
+from dorpo.store.harvest import HarvestedStep, read_steps
 from dorpo.store.reading import fingerprint, read_slice, read_stats
 from dorpo.store.records import AgentCall, Row, SessionSummary, Stats, Usage
 from dorpo.store.summaries import read_sessions, read_usage
@@ -64,3 +65,16 @@ class DatasetReader(DatasetFile):
             yield from found
             if not more:
                 return
+
+    def harvested_steps(self) -> Iterator[HarvestedStep]:
+        """Every step with its attempts and what became of them, in their order, without credentials.
+
+        Read in short slices, as `rows`.
+        """
+        reached = 0
+        while True:
+            with self._tables.read():
+                found, reached = read_steps(self._tables, reached)
+            if not found:
+                return
+            yield from found

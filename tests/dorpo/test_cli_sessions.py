@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -112,3 +113,16 @@ def test_it_must_be_said_what_to_delete(dataset: str) -> None:
         with pytest.raises(SystemExit) as exit_:
             main(["delete", "--db", dataset, *arguments])
         assert exit_.value.code == 2
+
+
+def test_prompts_that_quote_from_a_deleted_session_go_too(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PRECISION_SHAKING_HOME", str(tmp_path))
+    folder = tmp_path / "programs" / "worker" / "a-b-00000000"
+    folder.mkdir(parents=True)
+    for name, uid in (("current", "first"), ("previous", "second")):
+        (folder / f"{name}.json").write_text(json.dumps({"made_of": [f"{uid}/0"]}))
+    assert main(["delete", "--db", dataset, "--session", "first", "--yes"]) == 0
+    assert f"deleted  {folder / 'current.json'}" in capsys.readouterr().out
+    assert [path.name for path in folder.iterdir()] == ["previous.json"]

@@ -1,6 +1,7 @@
 """A scripted OpenAI-compatible server: the only thing that tests fake is the model.
 
 Each agent has a queue of replies; the last one repeats. A reply is the content, or an object:
+    if_contains    whenever this is asked somewhere in the messages, the reply is given, and never used up
     content        the answer's text
     status         an HTTP status other than 200: the content is then the error's message
     code           the error's code beside its message
@@ -114,13 +115,18 @@ class ScriptedTeacher:
             self.requests.append({"agent": agent, "body": body, "headers": headers})
             self._asked.notify_all()
             unscripted = {"content": f"nothing is scripted for {agent}", "status": 400}
-            queue = self._queues.get(agent) or [unscripted]
-            reply = queue[0]
-            reply = {"content": reply} if isinstance(reply, str) else reply
+            replies = [
+                {"content": reply} if isinstance(reply, str) else reply
+                for reply in self._queues.get(agent) or [unscripted]
+            ]
+            asked = "\n".join(_text(message) for message in body["messages"])
+            fitting = [reply for reply in replies if reply.get("if_contains", "\0") in asked]
+            queue = [reply for reply in replies if "if_contains" not in reply] or [unscripted]
+            reply = (fitting or queue)[0]
             if reply.get("logprobs") == "refuse" and body.get("logprobs"):
                 return {"status": 400, "content": "this model does not support logprobs"}
-            if len(queue) > 1:
-                queue.pop(0)
+            if not fitting and len(queue) > 1:
+                self._queues[agent] = [other for other in replies if other is not reply]
             return reply
 
 

@@ -37,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from precision_shaking.sape.evaluation_cli import run_evaluation
 
             return run_evaluation(arguments)
+        case "optimize":
+            from precision_shaking.sape.optimizing_cli import run_optimize
+
+            return run_optimize(arguments)
         case "resume":
             from precision_shaking.run import resume
 
@@ -67,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("engine", help="start the engine of one session (used by the other commands)")
     _add_evaluation(
         commands.add_parser("evaluate-analyzer", help="measure how well a model reads your feedback")
+    )
+    _add_optimize(
+        commands.add_parser("optimize", help="make a model's prompts better with what you accepted and said")
     )
     from precision_shaking import sessions_cli
 
@@ -106,6 +113,31 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="FILE.jsonl", help="labelled feedback (default: the package's own)")
     parser.add_argument("--limit", type=int, metavar="N", help="read only the first N feedbacks")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+
+
+def _add_optimize(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--agent",
+        action="append",
+        dest="agents",
+        choices=("planner", "lead", "worker", "analyzer"),
+        help="whose prompt, may be repeated (default: all)",
+    )
+    parser.add_argument(
+        "--teacher",
+        metavar="PROVIDER/MODEL[@BASE_URL]",
+        help="the model that the prompts are for (default: embedded/smollm2); the key for a BASE_URL is "
+        "$PRECISION_SHAKING_API_KEY",
+    )
+    parser.add_argument(
+        "--method",
+        choices=("few-shot", "gepa"),
+        default="few-shot",
+        help="show it examples, or have it rewrite its instructions from your feedback (takes many calls)",
+    )
+    parser.add_argument("--db", metavar="FILE", help="the dataset (default: your own)")
+    parser.add_argument("--undo", action="store_true", help="go back to the prompts before the last change")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def _add_teachers(parser: argparse.ArgumentParser, what: str) -> None:

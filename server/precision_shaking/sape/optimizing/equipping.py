@@ -1,0 +1,83 @@
+"""Giving agents the programs that were optimised for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, evolve, field
+
+from dorpo.softlabels import TokenScore
+from precision_shaking.sape.adapter import Exchange, Messages
+from precision_shaking.sape.agents import Agent, Reply
+from precision_shaking.sape.channel import Channel
+from precision_shaking.sape.optimizing.programs import ProgramError, load, without_leftovers
+from precision_shaking.sape.teachers import Teacher
+
+
+def equip(agent: Agent, state: Mapping[str, Any]) -> Agent:
+    """The agent with a program's instructions and examples.
+
+    Raises:
+        ProgramError: They are of another agent or version.
+    """
+    module = agent.module.deepcopy()
+    try:
+        module.load_state(without_leftovers(state))
+        for predictor in module.predictors():
+            # Rendered once here, so that nothing is found missing while a user waits.
+            blank = dict.fromkeys(predictor.signature.input_fields, "")
+            adapter = agent.adapter(agent.shape, Exchange([]))
+            messages = adapter.format(predictor.signature, predictor.demos, blank)
+            if not all(isinstance(message["content"], str) for message in messages):
+                raise TypeError("a message is no text")
+    except Exception as error:  # the file may hold anything
+        raise ProgramError(f"The program of the {agent.name} does not fit this version.") from error
+    return evolve(agent, module=module)
+
+
+@define
+class EquippedChannel:
+    """Asks agents with their programs; each is read once, when its agent is first asked of its teacher.
+
+    Attributes:
+        inner: The way to the teachers.
+        home: The user's data folder.
+        warn: Told, in a line, of each program that cannot be used: the agent then works without.
+    """
+
+    inner: Channel
+    home: Path
+    warn: Callable[[str], None]
+    _equipped: dict[tuple[str, str], Agent] = field(factory=dict, init=False)
+
+    async def ask(
+        self,
+        agent: Agent,
+        teacher: Teacher,
+        inputs: dict[str, str],
+        *,
+        repeat: int,
+        exchange: Exchange,
+        on_text: Callable[[str], None],
+    ) -> Reply:
+        """See `Channel`."""
+        key = (agent.name, teacher.name)
+        if key not in self._equipped:
+            self._equipped[key] = self._equip(agent, teacher.name)
+        return await self.inner.ask(
+            self._equipped[key], teacher, inputs, repeat=repeat, exchange=exchange, on_text=on_text
+        )
+
+    async def score(self, teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:
+        """See `Channel`."""
+        return await self.inner.score(teacher, messages, response)
+
+    def _equip(self, agent: Agent, teacher: str) -> Agent:
+        try:
+            program = load(self.home, agent.name, teacher)
+            return agent if program is None else equip(agent, program.state)
+        except ProgramError as error:
+            self.warn(f"{error} The {agent.name} works without it.")
+            return agent

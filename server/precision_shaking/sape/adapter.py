@@ -159,9 +159,11 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
 class WorkerAdapter(MarkerAdapter):
     """Asks the worker exactly as the student will be asked, and reads its answer as the dataset does."""
 
-    def format(self, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> Messages:  # noqa: ARG002
-        """The dataset's own rendering; it holds the signature's instructions."""
+    def format(self, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> Messages:
+        """The dataset's own rendering; optimised instructions follow its own, which says the form."""
         system, user = to_messages(render_prompt(inputs["instruction"], inputs["current_script"]))
+        if signature.instructions != system["content"]:
+            system["content"] += f"\n\n{signature.instructions}"
         shown: Messages = []
         for demo in demos:
             prompt = render_prompt(demo["instruction"], demo["current_script"])

@@ -17,9 +17,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPT = ROOT / "examples" / "greetings.py"
+SCRIPT = ROOT / "examples" / "total.py"
 ANSWERS = ROOT / "examples" / "answers.jsonl"
-CHANGE_REQUEST = (ROOT / "examples" / "change_request.txt").read_text(encoding="utf-8").strip()
+# What the built-in model, a very small one, can do; it also follows "Use an f-string." on greeting.py.
+CHANGE_REQUEST = "Use sum."
 OUTPUT = ROOT / ".demo"
 
 

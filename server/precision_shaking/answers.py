@@ -9,7 +9,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from rich.console import Console
 
 from precision_shaking.sape.vocabulary import Help, Verdict
@@ -39,7 +39,15 @@ class HelpAnswer:
     script: str | None = None
 
 
-def read_answers(path: Path) -> deque[Answer | HelpAnswer]:
+@frozen
+class ScriptedAnswers:
+    """What was prepared to be said; each kind is used up in its own order."""
+
+    to_proposals: deque[Answer] = field(factory=deque)
+    to_calls_for_help: deque[HelpAnswer] = field(factory=deque)
+
+
+def read_answers(path: Path) -> ScriptedAnswers:
     """Read a file with an answer a line.
 
     A line is {"verdict": "accepted" | "redo" | "further_edit" | "stop", "text": …, "amended": …}, with the
@@ -52,14 +60,18 @@ def read_answers(path: Path) -> deque[Answer | HelpAnswer]:
         lines = path.read_text("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise NoAnswerError(f"The answers {path} cannot be read: {error}.") from error
-    answers: deque[Answer | HelpAnswer] = deque()
+    answers = ScriptedAnswers()
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            answers.append(_answer(json.loads(line)))
+            answer = _answer(json.loads(line))
         except (ValueError, TypeError) as error:
             raise NoAnswerError(f"Line {number} of {path} is no answer: {error}.") from error
+        if isinstance(answer, Answer):
+            answers.to_proposals.append(answer)
+        else:
+            answers.to_calls_for_help.append(answer)
     return answers
 
 
@@ -85,20 +97,17 @@ def _answer(data: Any) -> Answer | HelpAnswer:
 class Answers:
     """Gives the scripted answers one after the other, then asks at the terminal, if there is one."""
 
-    _scripted: deque[Answer | HelpAnswer]
+    _scripted: ScriptedAnswers
     _console: Console
 
     async def to_proposal(self) -> Answer:
         """What the user thinks.
 
         Raises:
-            NoAnswerError: Nobody is there to answer, or the next scripted answer is one to a call for help.
+            NoAnswerError: Nobody is there to answer.
         """
-        if self._scripted:
-            answer = self._scripted.popleft()
-            if not isinstance(answer, Answer):
-                raise NoAnswerError("The next scripted answer is help, but a proposal waits for a verdict.")
-            return answer
+        if self._scripted.to_proposals:
+            return self._scripted.to_proposals.popleft()
         words = await self._ask("[a]ccept, [r]edo, [f]urther edit, [s]top, or say what you think: ")
         if words in {"s", STOP}:
             return Answer(STOP)
@@ -115,13 +124,10 @@ class Answers:
         """How to go on.
 
         Raises:
-            NoAnswerError: Nobody is there to answer, or the next scripted answer is one to a proposal.
+            NoAnswerError: Nobody is there to answer.
         """
-        if self._scripted:
-            answer = self._scripted.popleft()
-            if not isinstance(answer, HelpAnswer):
-                raise NoAnswerError("No teacher could do the step, and the next scripted answer is no help.")
-            return answer
+        if self._scripted.to_calls_for_help:
+            return self._scripted.to_calls_for_help.popleft()
         choices = {"r": Help.RETRY, "k": Help.SKIP, "s": Help.STOP}
         while True:
             words = await self._ask("[r]etry, s[k]ip the step, [s]top: ")

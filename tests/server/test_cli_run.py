@@ -117,6 +117,13 @@ def test_a_step_without_a_teacher_left_can_be_skipped(script):
     assert script.read_text() == OLD
 
 
+def test_an_answer_for_help_waits_until_help_is_needed(script):
+    with ScriptedTeacher({**ONE_STEP, "worker": ["?"]}) as teacher:
+        result = run(script, teacher, answers=[ACCEPT, {"help": "retry", "script": NEW}])
+    assert result.returncode == 0
+    assert script.read_text().rstrip("\n") == NEW.rstrip("\n")
+
+
 def test_what_the_user_amended_is_written(script):
     with ScriptedTeacher({**ONE_STEP, "worker": [work(NEW)]}) as teacher:
         run(script, teacher, answers=[{**ACCEPT, "amended": 'print("ciao")\n'}])

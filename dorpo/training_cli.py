@@ -75,6 +75,11 @@ def run(args: argparse.Namespace) -> int:
             return _REFUSED
         except TrainingCancelledError:
             return _CANCELLED
+        except ImportError as error:
+            # Whoever is called by people says how it is installed.
+            if args.json:
+                report(TrainingFailed(message=f"Training needs a package that is missing ({error.name})."))
+            raise
         except Exception as error:
             report(TrainingFailed(message=f"The training broke off ({type(error).__name__}: {error})."))
             raise

@@ -15,9 +15,18 @@ from attrs import define
 from dspy import lm15
 from dspy.utils.exceptions import AdapterParseError
 
-from dorpo.rendering import UnreadableAnswerError, parse_response, render_prompt, render_response, to_messages
+from dorpo.rendering import (
+    MAX_WHOLE_LINES,
+    SYSTEM_PROMPT,
+    UnreadableAnswerError,
+    read_answer,
+    region_request,
+    render_answer,
+    render_prompt,
+    to_messages,
+)
 from dorpo.softlabels import MAX_TOP, TokenScore
-from precision_shaking.sape.embedded.grammar import Field, marker_grammar
+from precision_shaking.sape.embedded.grammar import Field, marker_grammar, region_grammar
 from precision_shaking.sape.formats import read_items, split_fields, whole_characters
 
 Messages = list[dict[str, str]]
@@ -116,6 +125,10 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
             values[name] = value
         return values
 
+    def grammar(self) -> str:
+        """What holds a model that takes a grammar to the form of the answer."""
+        return marker_grammar(self._shape)
+
     async def acall(
         self,
         lm: dspy.LM,
@@ -135,7 +148,7 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
     def _request(self, lm: dspy.LM, options: dict[str, Any]) -> lm15.Request:
         system, *chat = self.exchange.messages
         if "gbnf" in lm.supported_params:
-            options = {**options, "extensions": {"metadata": {"gbnf": marker_grammar(self._shape)}}}
+            options = {**options, "extensions": {"metadata": {"gbnf": self.grammar()}}}
         return lm15.Request(
             model=lm.model,
             system=system["content"],
@@ -157,19 +170,51 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
 
 
 class WorkerAdapter(MarkerAdapter):
-    """Asks the worker exactly as the student will be asked, and reads its answer as the dataset does."""
+    """Asks the worker exactly as the student will be asked, and reads its answer as the dataset does.
+
+    Args:
+        shape: See `MarkerAdapter`.
+        exchange: See `MarkerAdapter`.
+        respond: See `MarkerAdapter`.
+        max_whole_lines: The longest script that is written whole; longer ones are changed by regions.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[Field],
+        exchange: Exchange,
+        respond: Respond | None = None,
+        max_whole_lines: int = MAX_WHOLE_LINES,
+    ) -> None:
+        super().__init__(shape, exchange, respond)
+        self._max_whole_lines = max_whole_lines
+        self._asked = ("", "")  # instruction and script
 
     def format(self, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> Messages:
         """The dataset's own rendering; optimised instructions follow its own, which says the form."""
-        system, user = to_messages(render_prompt(inputs["instruction"], inputs["current_script"]))
-        if signature.instructions != system["content"]:
+        self._asked = inputs["instruction"], inputs["current_script"]
+        system, user = to_messages(render_prompt(*self._asked, self._max_whole_lines))
+        whole = self._is_whole(*self._asked)
+        if signature.instructions != SYSTEM_PROMPT:
             system["content"] += f"\n\n{signature.instructions}"
         shown: Messages = []
         for demo in demos:
-            prompt = render_prompt(demo["instruction"], demo["current_script"])
-            shown.append({"role": "user", "content": prompt})
-            shown.append({"role": "assistant", "content": render_response(demo["reasoning"], demo["script"])})
+            asked = demo["instruction"], demo["current_script"]
+            # An answer in the other form would mislead.
+            if self._is_whole(*asked) is whole:
+                prompt = render_prompt(*asked, self._max_whole_lines)
+                answer = render_answer(demo["reasoning"], demo["script"], asked[1], self._max_whole_lines)
+                shown.append({"role": "user", "content": prompt})
+                shown.append({"role": "assistant", "content": answer})
         return [system, *shown, user]
+
+    def grammar(self) -> str:
+        """For regions, only the names that may be used."""
+        request = region_request(*self._asked, self._max_whole_lines)
+        if request is None:
+            return super().grammar()
+        reasoning, script = self._shape
+        return region_grammar(reasoning, script.content, request.rewritable, request.names)
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         """Reasoning and script.
@@ -177,11 +222,15 @@ class WorkerAdapter(MarkerAdapter):
         Raises:
             AdapterParseError: The answer is not in the asked form.
         """
+        ended = self.exchange.finish_reason == "stop"
         try:
-            answer = parse_response(completion, ended=self.exchange.finish_reason == "stop")
+            answer = read_answer(completion, *self._asked, self._max_whole_lines, ended=ended)
         except UnreadableAnswerError as error:
             raise self._unreadable(signature, completion, str(error)) from error
         return {"reasoning": answer.reasoning, "script": answer.script}
+
+    def _is_whole(self, instruction: str, script: str) -> bool:
+        return region_request(instruction, script, self._max_whole_lines) is None
 
 
 def _outputs(signature: Any) -> list[tuple[str, Any]]:

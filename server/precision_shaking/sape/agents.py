@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, Self
 
 import dspy
@@ -20,7 +21,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedFeatureError,
 )
 
-from dorpo.rendering import SYSTEM_PROMPT
+from dorpo.rendering import MAX_WHOLE_LINES, SYSTEM_PROMPT
 from precision_shaking.sape.adapter import Exchange, MarkerAdapter, Respond, WorkerAdapter
 from precision_shaking.sape.embedded.grammar import Choice, Code, Field, Line, Lines
 from precision_shaking.sape.explaining import explain
@@ -88,7 +89,7 @@ class Agent:
     name: str
     module: dspy.Module
     shape: tuple[Field, ...]
-    adapter: type[MarkerAdapter] = MarkerAdapter
+    adapter: Callable[[Sequence[Field], Exchange, Respond | None], MarkerAdapter] = MarkerAdapter
     max_tokens: int = 256
     embedded_respond: Callable[[Teacher, dict[str, str]], Respond] | None = None
 
@@ -103,8 +104,12 @@ class Agents:
     analyzer: Agent
 
     @classmethod
-    def for_scripts(cls) -> Self:
-        """The white paper's use case: an executable script and a change request."""
+    def for_scripts(cls, max_whole_lines: int = MAX_WHOLE_LINES) -> Self:
+        """The white paper's use case: an executable script and a change request.
+
+        Args:
+            max_whole_lines: The longest script that the worker writes whole.
+        """
         verdicts = Choice([*(str(verdict) for verdict in Verdict), "unclear"])
         work = Work.with_instructions(SYSTEM_PROMPT)
         return cls(
@@ -114,7 +119,7 @@ class Agents:
                 "worker",
                 dspy.ChainOfThought(work, rationale_field_type=str),
                 (Field("reasoning", Line(300)), Field("script", Code("python"))),
-                WorkerAdapter,
+                partial(WorkerAdapter, max_whole_lines=max_whole_lines),
             ),
             analyzer=Agent(
                 "analyzer",

@@ -92,12 +92,19 @@ export class Workbench {
     return this.page.locator(".tabs-container").getByRole("tab", { name, exact: true });
   }
 
-  /** F1, the command's title, Enter. */
+  /** F1, the command's title, a click. */
   async run(title: string): Promise<void> {
-    await this.page.keyboard.press("F1");
-    await this.quickInput.fill(`>${title}`);
     const row = this.page.locator(".quick-input-list .monaco-list-row").filter({ hasText: title }).first();
-    await row.waitFor();
+    // The palette lists what could be run when it was opened, and is told of nothing that comes later.
+    await until(`the command ${title}`, async () => {
+      await this.page.keyboard.press("Escape");
+      await this.page.keyboard.press("F1");
+      await this.quickInput.fill(`>${title}`);
+      return row.waitFor({ timeout: 3_000 }).then(
+        () => true,
+        () => false,
+      );
+    });
     await row.click();
   }
 

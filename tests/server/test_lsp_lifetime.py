@@ -66,7 +66,7 @@ async def test_a_killed_editor_leaves_no_server_and_no_engine(home):
 
 
 @linux
-async def test_a_shutdown_ends_the_engines_and_abandons_their_sessions(home):
+async def test_a_shutdown_ends_the_engines_and_lets_their_sessions_wait(home):
     with _slow_teacher() as teacher:
         async with editor(home, teachers=[teacher.teacher()]) as ed:
             ed.open(URI, "print(1)\n")

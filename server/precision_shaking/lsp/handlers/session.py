@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from pygls.exceptions import JsonRpcException
-
 from precision_shaking.lsp import protocol
-from precision_shaking.lsp.codec import WireFormatError, from_wire
-from precision_shaking.lsp.following import follow
+from precision_shaking.lsp.launching import key_of, launch
+from precision_shaking.lsp.resuming import offer
 from precision_shaking.lsp.rpc import RefusedError, request
 from precision_shaking.lsp.server import Server
 from precision_shaking.lsp.sessions import Session
 from precision_shaking.sape import wire
-from precision_shaking.sape.events import SessionEvent
 from precision_shaking.sape.process import EngineProcess
 from precision_shaking.settings import Settings, split_teacher
-
-# Models that run in the engine itself: there is nobody to show a key to.
-_KEYLESS = "embedded/"
 
 
 def register(server: Server) -> None:
@@ -53,37 +45,24 @@ async def start_session(server: Server, params: protocol.StartSessionParams) -> 
         settings = await server.settings_now()
         teachers = await _teachers(server, settings)
         document = server.document(params.uri)
-        return await _begin(
-            server,
-            wire.StartParams(
-                document=document.uri,
-                script=document.text,
-                request=params.request.strip(),
-                teachers=teachers,
-                language=document.language_id or "",
-                db=str(settings.database) if settings.database else None,
-                max_attempts=settings.max_attempts,
-                max_whole_lines=settings.max_whole_lines,
-                execute=settings.execute,
-            ),
+        start = wire.StartParams(
+            document=document.uri,
+            script=document.text,
+            request=params.request.strip(),
+            teachers=teachers,
+            language=document.language_id or "",
+            db=str(settings.database) if settings.database else None,
+            max_attempts=settings.max_attempts,
+            max_whole_lines=settings.max_whole_lines,
+            execute=settings.execute,
         )
+
+        async def begin(engine: EngineProcess) -> wire.StartResult:
+            return wire.StartResult(await engine.begin(start), start.document, start.request, start.script)
+
+        return await launch(server, begin, offer)
     finally:
         server.sessions.release(params.uri)
-
-
-async def _begin(server: Server, start: wire.StartParams) -> Session:
-    events: asyncio.Queue[SessionEvent] = asyncio.Queue()
-    engine = await EngineProcess.start(events.put_nowait)
-    try:
-        uid = await engine.begin(start)
-    except BaseException:
-        # Cancelled or refused: an engine that nobody knows must not stay.
-        engine.kill()
-        raise
-    session = Session(uid, start.document, start.request, start.script, engine)
-    server.sessions.add(session)
-    server.run_task(follow(server, session, events), "follow a session")
-    return session
 
 
 async def _teachers(server: Server, settings: Settings) -> tuple[wire.TeacherAccess, ...]:
@@ -91,15 +70,5 @@ async def _teachers(server: Server, settings: Settings) -> tuple[wire.TeacherAcc
     pool = []
     for text in settings.teachers:
         name, base_url = split_teacher(text)
-        asks = settings.client_commands and not name.startswith(_KEYLESS)
-        pool.append(wire.TeacherAccess(name, base_url, await _key(server, text) if asks else None))
+        pool.append(wire.TeacherAccess(name, base_url, await key_of(server, text)))
     return tuple(pool)
-
-
-async def _key(server: Server, teacher: str) -> str | None:
-    try:
-        answer = await server.ask(protocol.API_KEY, protocol.ApiKeyParams(teacher))
-        return from_wire(answer, protocol.ApiKeyResult).key
-    except (WireFormatError, JsonRpcException):
-        # Never repeat what was answered: it may be the key in the wrong place.
-        raise RefusedError(f"The editor did not say which key belongs to {teacher}; set it again.") from None

@@ -10,6 +10,7 @@ from scripted_teacher import ScriptedTeacher, answer, instruct, plan
 from dorpo.region_rendering import REGION_SYSTEM_PROMPT
 from dorpo.rendering import MAX_WHOLE_LINES, SYSTEM_PROMPT, read_answer, render_prompt, render_response
 from precision_shaking.sape import events as e
+from precision_shaking.sape.resuming import recall
 from precision_shaking.sape.session import Session
 from precision_shaking.sape.teachers import connect, parse_teacher
 from precision_shaking.sape.vocabulary import Limits
@@ -112,9 +113,12 @@ async def test_a_long_script_is_changed_by_regions_from_redo_to_an_amended_accep
 
 async def test_an_accepted_answer_is_kept_as_it_was_written_with_its_soft_labels(tmp_path):
     with ScriptedTeacher({**STEP, "worker": [HELLO]}) as teacher:
-        played = await play(tmp_path, teacher, ACCEPT)
+        played = await play(tmp_path, teacher, ACCEPT, max_whole_lines=100)
+    # Whoever resumes it asks in the same way.
+    assert recall(played.store, played.session.uid).params.max_whole_lines == 100
     [row] = played.store.rows()
     assert (row.chosen, row.rejected) == (HELLO, None)
+    assert row.prompt == render_prompt(INSTRUCTION, SCRIPT, 100) != render_prompt(INSTRUCTION, SCRIPT)
     assert row.chosen_soft_labels is not None
     said = {event.field for event in played.of(e.AgentText) if event.agent == "worker"}
     assert said == {"reasoning", "region Greeter.greet"}

@@ -70,20 +70,24 @@ class RegionRequest:
             if region.start == region.end or any(outer.contains(region) for outer in self.shown)
         )
 
+    def code(self) -> dict[str, str]:
+        """The code that is shown, by the names of its regions."""
+        lines = lines_of(self.script)
+        return {
+            region.name: "".join(lines[region.start : region.end]).removesuffix("\n") for region in self.shown
+        }
+
     def prompt(self) -> str:
         """The user message that asks it."""
-        lines, rewritable = lines_of(self.script), set(self.rewritable)
+        rewritable = set(self.rewritable)
         outline = [
             f"{region.name}: {_counted(region.end - region.start)}"
             + ("" if region.name in rewritable else ", not shown")
             for region in self.regions
         ]
-        code = {
-            region.name: "".join(lines[region.start : region.end]).removesuffix("\n") for region in self.shown
-        }
         fields = [
             "\n".join([marker(_OUTLINE), *outline]),
-            *(f"{marker(f'region {name}')}\n{fenced(text)}" for name, text in code.items()),
+            *(f"{marker(f'region {name}')}\n{fenced(text)}" for name, text in self.code().items()),
             f"{marker('instruction')}\n{self.instruction.strip()}",
             _REQUEST,
         ]

@@ -9,8 +9,10 @@ from dorpo.checkpoints import Checkpoint
 from dorpo.training_request import TrainingRefusedError, TrainingRequest
 
 # What decides what a step does. Where files lie, how often they are written and on which machine does not.
-_SETTINGS = ("student", "max_steps", "epochs", "beta", "kd_alpha", "learning_rate", "groups_per_step")
-_SETTINGS += ("max_length", "holdout", "seed", "split_seed")
+_SETTINGS = (
+    *("student", "max_steps", "epochs", "beta", "kd_alpha", "learning_rate"),
+    *("groups_per_step", "max_length", "holdout", "seed", "split_seed"),
+)
 
 
 def identity(request: TrainingRequest, fingerprint: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from dorpo.resuming import identity
 from dorpo.store import Row, Store
 from dorpo.student import Student, StudentError, load_student
 from dorpo.trainer import DORPOConfig
+from dorpo.training_data import count_rows
 from dorpo.training_events import TrainingEvaluated, TrainingEvent, TrainingFinished, TrainingStarted
 from dorpo.training_plan import TrainingPlan, choose_device, make_plan, time_forward
 from dorpo.training_request import TrainingRefusedError, TrainingRequest
@@ -84,7 +85,7 @@ class Training:
         except BaseException as error:
             self._end("failed", f"{type(error).__name__}: {error}")
             raise
-        self._save(student, status)
+        self._save(student, plan, status)
         self._end(status, None)
         return status
 
@@ -165,9 +166,10 @@ class Training:
             save_steps=self.request.save_steps or 1,
         )
 
-    def _save(self, student: Student, status: str) -> None:
+    def _save(self, student: Student, plan: TrainingPlan, status: str) -> None:
         """The adapter, its tokenizer, and how it came to be."""
         output, seconds = self.request.output, round(time.monotonic() - self._begun, 1)
+        trained = {uid for group in plan.trained for uid in group.rows}
         student.model.save_pretrained(output)
         student.tokens.tokenizer.save_pretrained(output)
         about = {
@@ -177,6 +179,7 @@ class Training:
             "dataset_sha256": self.fingerprint,
             "last_step": self._last_step,
             "seconds": seconds,
+            "data": count_rows(row for row in self.rows if row.uid in trained),
             **self._figures,
             "log": self._log,
         }

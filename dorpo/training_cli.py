@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 when it is done, 2 for what the user has to put right, 130 when it was cancelled.
     """
-    _set_environment(allow_download=args.allow_download)
+    set_environment(allow_download=args.allow_download)
     with own_stdout() as stdout:
         bar = Bar(Console(stderr=True), Console(file=stdout))
         report: Callable[[TrainingEvent], None] = JsonLines(stdout) if args.json else bar
@@ -140,7 +140,7 @@ def own_stdout() -> Iterator[TextIO]:
         os.close(ours)
 
 
-def _set_environment(*, allow_download: bool) -> None:
+def set_environment(*, allow_download: bool) -> None:
     """What libraries read when they are imported: no network unless asked for, no bars, no advice."""
     if not allow_download:
         os.environ["HF_HUB_OFFLINE"] = "1"

@@ -1,4 +1,4 @@
-"""`python -m dorpo`: look at the dataset, correct it, export it, train a student on it."""
+"""`python -m dorpo`: look at the dataset, correct it, export it, train a student on it, measure it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ VERDICTS = ("accepted", "redo", "further_edit")
 _WITH_TORCH = {
     "train": ("dorpo.training_cli", "train a student on the rows"),
     "merge": ("dorpo.merging_cli", "merge an adapter into its student"),
+    "evaluate": ("dorpo.evaluation_cli", "compare a student with and without an adapter"),
+    "sweep": ("dorpo.sweep_cli", "train with several weights of the odds ratio and compare them"),
 }
 _TRAIN_EXTRA = frozenset({"accelerate", "gguf", "peft", "torch", "transformers"})
 

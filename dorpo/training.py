@@ -32,6 +32,8 @@ from dorpo.training_request import TrainingRefusedError, TrainingRequest
 _UNKNOWN_WINDOW = 8192
 # The first step of a warm-up has the learning rate 0: a short training cannot spare it.
 _WARMUP, _STEPS_TO_WARM_UP = 0.1, 20
+# What another training needs in order to be compared with this one.
+_REPEATED = ("seed", "split_seed", "holdout", "max_length", "beta", "kd_alpha", "learning_rate")
 
 
 @define(eq=False)
@@ -180,6 +182,10 @@ class Training:
             "last_step": self._last_step,
             "seconds": seconds,
             "data": count_rows(row for row in self.rows if row.uid in trained),
+            # An evaluation must know later what was never seen, even when the dataset has grown.
+            "held_out_sessions": sorted({group.session for group in plan.held_out}),
+            "settings": {name: getattr(self.request, name) for name in _REPEATED}
+            | {"groups_per_step": plan.per_step},
             **self._figures,
             "log": self._log,
         }

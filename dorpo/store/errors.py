@@ -20,6 +20,8 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
             return StoreError(f"Another program keeps the dataset {path} locked: close it and try again.")
         case sqlite3.SQLITE_FULL:
             return StoreError(f"The disk of the dataset {path} is full: free some space and try again.")
+        case sqlite3.SQLITE_CANTOPEN if path.is_dir():
+            return StoreError(f"{path} is a folder: name a file for the dataset.")
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             return StoreError(f"The dataset {path} cannot be written: make it and its folder writable.")
         case sqlite3.SQLITE_NOTADB:

@@ -118,8 +118,10 @@ def read_feedbacks(path: Path) -> list[Feedback]:
     """
     try:
         lines = path.read_text("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"The feedbacks {path} cannot be read: {error}.") from error
+    except OSError as error:
+        raise EvaluationError(f"The feedbacks {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise EvaluationError(f"The feedbacks {path} are no UTF-8 text: save them as UTF-8.") from error
     feedbacks = []
     for number, line in enumerate(lines, 1):
         if line.strip():

@@ -36,7 +36,7 @@ def run_execute(args: argparse.Namespace) -> int:
     try:
         limits = ExecutionLimits(seconds=args.seconds)
         script = _read(args.file)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         sys.stderr.write(f"precision-shaking: {error}\n")
         return 2
     name = "script.py" if args.file == "-" else Path(args.file).name
@@ -52,7 +52,10 @@ def run_execute(args: argparse.Namespace) -> int:
 
 
 def _read(file: str) -> str:
-    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -6,10 +7,12 @@ import pytest
 
 from precision_shaking.lsp import protocol
 from precision_shaking.lsp.codec import WireFormatError, from_wire, to_wire
+from precision_shaking.lsp.rpc import OUR_PREFIX
 from precision_shaking.sape.events import SessionEvent, from_json, to_json
 from precision_shaking.settings import Settings
 
 SAMPLES = Path(__file__).parents[1] / "protocol"
+PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
 
 MESSAGES = {
     protocol.START_SESSION: (protocol.StartSessionParams, protocol.StartSessionResult),
@@ -26,6 +29,12 @@ MESSAGES = {
     protocol.PROPOSAL: (protocol.ProposalParams, None),
     protocol.API_KEY: (protocol.ApiKeyParams, protocol.ApiKeyResult),
 }
+
+
+def test_the_page_of_the_protocol_names_every_method_and_no_other():
+    declared = {value for value in vars(protocol).values() if str(value).startswith(OUR_PREFIX)}
+    lines = re.findall(rf"^\| `({OUR_PREFIX}\w+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert sorted(lines) == sorted(declared) == sorted(MESSAGES)
 
 
 def _samples():

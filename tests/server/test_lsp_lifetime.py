@@ -98,6 +98,8 @@ def test_the_usual_argument_is_known_and_others_are_told():
     unknown = _serve("--port")
     assert unknown.returncode == 2
     assert b"--port" in unknown.stderr
+    helped = _serve("--help")
+    assert (helped.returncode, helped.stdout.partition(b"\n")[0]) == (0, b"usage: precision-shaking serve")
 
 
 def test_whatever_prints_does_not_reach_the_protocol():

@@ -34,6 +34,11 @@ def main(arguments: Sequence[str]) -> int:
         The process' exit status: 0 after a proper shutdown, 1 when the editor just went away, 2 when an
         argument is not known. `--stdio`, which many clients add, is what happens anyway.
     """
+    if {"-h", "--help"} & set(arguments):
+        sys.stdout.write(
+            "usage: precision-shaking serve\n\nServe an editor's language client on stdin and stdout.\n"
+        )
+        return 0
     if unknown := [argument for argument in arguments if argument != "--stdio"]:
         sys.stderr.write(f"precision-shaking serve does not know {unknown[0]}: it takes no arguments.\n")
         return 2

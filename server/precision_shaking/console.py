@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import unicodedata
+from collections.abc import Iterator
 from typing import Protocol, TextIO
 
 from attrs import define, field
@@ -14,6 +15,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from precision_shaking.sape import events as e
+from precision_shaking.sape.instances import filesets
 
 _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 _OUTCOMES = {"ok": ("ran", "green"), "script_error": ("failed", "red")}
@@ -49,19 +51,36 @@ def visible(text: str) -> str:
     return "".join(map(shown, text))
 
 
-def unified_diff(before: str, after: str) -> Text:
-    """The change, coloured; without a change, a word that says so."""
-    old, new = before.removesuffix("\n").split("\n"), after.removesuffix("\n").split("\n")
-    lines = difflib.unified_diff(old, new, "current", "proposed", lineterm="", n=3)
+def unified_diff(before: str, after: str, *, several: bool = False) -> Text:
+    """The change, coloured; without a change, a word that says so. `several`: each text is a set of files."""
+    lines = _files_diff(before, after) if several else _diff(before, after, "current", "proposed")
     shown = [Text(visible(line), _DIFF_STYLES.get(line[:1], "")) for line in lines]
     return Text("\n").join(shown) if shown else Text("nothing changes", "yellow")
 
 
+def _diff(before: str, after: str, old_name: str, new_name: str) -> Iterator[str]:
+    old, new = before.removesuffix("\n").split("\n"), after.removesuffix("\n").split("\n")
+    return difflib.unified_diff(old if before else [], new, old_name, new_name, lineterm="", n=3)
+
+
+def _files_diff(before: str, after: str) -> Iterator[str]:
+    """One diff of all files that change."""
+    known = filesets.parse(before)
+    for path, text in filesets.parse(after).items():
+        old = known.get(path, "")
+        yield from _diff(old, text, f"a/{path}" if old else "/dev/null", f"b/{path}")
+
+
 @define
 class TerminalView:
-    """The plan, the instructions, the worker's text as it comes, the run, the diff."""
+    """The plan, the instructions, the worker's text as it comes, the run, the diff.
+
+    Attributes:
+        several: Whether the document is a set of files.
+    """
 
     console: Console
+    several: bool = False
     _steps: tuple[str, ...] = field(default=(), init=False)
     _streaming: str = field(default="", init=False)
 
@@ -119,7 +138,7 @@ class TerminalView:
             self._line("That did not say whether to accept, redo or edit further.", "yellow")
             return
         self._line(event.reasoning, "italic")
-        self.console.print(Padding(unified_diff(event.base, event.script), (1, 2)))
+        self.console.print(Padding(unified_diff(event.base, event.script, several=self.several), (1, 2)))
         for warning in event.warnings:
             self._line(warning, "bold red")
 

@@ -49,6 +49,10 @@ class StartParams:
         execute: False where scripts must not be run (an untrusted workspace).
         record: A file to make, which keeps every exchange with the teachers.
         replay: Such a file, whose teachers and answers are used instead of `teachers`.
+        instance: Name of the SAPE instance.
+        workspace: The folder that the document belongs to, whose own instances can be named and which is
+            copied where something is run with it; None when that is not known.
+        unprotected: Whether the user agreed to run an instance's command where it cannot be isolated.
     """
 
     document: str
@@ -61,6 +65,9 @@ class StartParams:
     execute: bool = True
     record: str | None = None
     replay: str | None = None
+    instance: str = "script"
+    workspace: str | None = None
+    unprotected: bool = False
 
 
 @frozen

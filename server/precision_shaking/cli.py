@@ -100,7 +100,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("request", metavar="CHANGE_REQUEST", help="what should change, in your words")
     _add_teachers(parser, "a model to ask, several in the order they are used")
     parser.add_argument(
-        "--instance", default="script", metavar="NAME", help="what it is, see `instances` (script)"
+        "--instance",
+        metavar="NAME",
+        help="what it is, see `instances` (script; prose where that is what fits the file)",
     )
     parser.add_argument("--answers", metavar="FILE.jsonl", help="your answers, one JSON object a line")
     parser.add_argument("--db", metavar="FILE", help="the dataset (default: your own)")

@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from attrs import define
+from attrs import define, evolve
 from rich.console import Console
 
 from dorpo.store import Store, StoreError, default_path
@@ -24,7 +24,7 @@ from precision_shaking.documents import Documents, named_files
 from precision_shaking.lsp.merge import merge
 from precision_shaking.sape import events as e
 from precision_shaking.sape import wire
-from precision_shaking.sape.instances.catalogue import find
+from precision_shaking.sape.instances.catalogue import DEFAULT, choose
 from precision_shaking.sape.instances.declaration import Instance
 from precision_shaking.sape.instances.documents import SeveralFiles
 from precision_shaking.sape.instances.filesets import parse
@@ -84,9 +84,11 @@ def run(arguments: argparse.Namespace) -> int:
     def prepare() -> tuple[UserDocument, wire.StartParams]:
         paths = [Path(path) for path in arguments.paths]
         workspace = workspace_of(paths)
-        instance = find(arguments.instance, workspace)
+        language = _LANGUAGES.get(paths[0].suffix.lower(), "python")
+        instance = choose(arguments.instance, DEFAULT, language, workspace)
         document = _opened(instance, paths, workspace)
-        return document, _params(arguments, document, workspace, _language(instance, paths))
+        params = _params(arguments, document)
+        return document, evolve(params, language=language, instance=instance.name, workspace=str(workspace))
 
     return _drive(arguments, prepare)
 
@@ -100,15 +102,6 @@ def _opened(instance: Instance, paths: list[Path], workspace: Path) -> UserDocum
             f"The instance {instance.name} changes one file: name one, then what should change."
         )
     return Document.read(paths[0])
-
-
-def _language(instance: Instance, paths: list[Path]) -> str:
-    """The language of the first file, which the instance has to fit."""
-    language = _LANGUAGES.get(paths[0].suffix.lower(), "python")
-    if not instance.fits(language):
-        fitting = ", ".join(instance.languages)
-        raise OptionsError(f"The instance {instance.name} is for {fitting}, and {paths[0]} is {language}.")
-    return language
 
 
 def resume(arguments: argparse.Namespace) -> int:
@@ -139,9 +132,7 @@ def _drive(
         return _INTERRUPTED
 
 
-def _params(
-    arguments: argparse.Namespace, document: UserDocument, workspace: Path, language: str
-) -> wire.StartParams:
+def _params(arguments: argparse.Namespace, document: UserDocument) -> wire.StartParams:
     key = os.environ.get("PRECISION_SHAKING_API_KEY")
     pool = [parse_teacher(text) for text in arguments.teachers or [DEFAULT_TEACHER]]
     # The key is meant for servers of the user's own; a provider's is in the provider's own variable.
@@ -156,9 +147,6 @@ def _params(
         # Absolute, because the session may be resumed from elsewhere.
         document=str(Path(arguments.paths[0]).absolute()),
         script=document.text,
-        language=language,
-        instance=arguments.instance,
-        workspace=str(workspace),
         unprotected=arguments.unprotected,
         request=arguments.request,
         teachers=teachers,

@@ -106,8 +106,10 @@ def test_a_session_on_several_files_that_broke_off_goes_on(tmp_path):
 def test_what_does_not_go_together_is_said_before_anybody_is_asked(tmp_path):
     (tmp_path / "a.py").write_text("a = 1\n")
     (tmp_path / "b.py").write_text("b = 1\n")
+    (tmp_path / "a.md").write_text("a\n")
     for words, why in (
         (["prose", "a.py"], "prose is for markdown, plaintext"),
+        (["script", "a.md"], "script is for python, javascript"),
         (["script", "a.py", "b.py"], "script changes one file"),
         (["nothing", "a.py"], "no instance 'nothing'"),
         (["project", "none.py"], "no file none.py"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from pygls.exceptions import JsonRpcException
+from pygls.uris import to_fs_path
 
 from precision_shaking.lsp import protocol
 from precision_shaking.lsp.codec import WireFormatError, from_wire
@@ -44,13 +46,17 @@ async def start_session(server: Server, params: protocol.StartSessionParams) -> 
     document = server.document(params.uri)
     if not document.text.strip():
         raise RefusedError("The document is empty; write a first line, then say what should change.")
-    if document.language_id in (None, "", "plaintext"):
+    if not document.language_id:
         raise RefusedError("The document has no language yet; choose one in the editor and try again.")
     if not params.request.strip():
         raise RefusedError("The change request is empty; say what should change.")
     server.sessions.reserve(params.uri)
     try:
         settings = await server.settings_now()
+        workspace = _workspace(params.uri)
+        name = await asyncio.to_thread(
+            _instance, params.instance, settings.instance, document.language_id, workspace
+        )
         teachers = await _teachers(server, settings)
         document = server.document(params.uri)
         return await _begin(
@@ -64,6 +70,8 @@ async def start_session(server: Server, params: protocol.StartSessionParams) -> 
                 db=str(settings.database) if settings.database else None,
                 max_attempts=settings.max_attempts,
                 execute=settings.execute,
+                instance=name,
+                workspace=str(workspace) if workspace else None,
             ),
         )
     finally:
@@ -83,6 +91,32 @@ async def _begin(server: Server, start: wire.StartParams) -> Session:
     server.sessions.add(session)
     server.run_task(follow(server, session, events), "follow a session")
     return session
+
+
+def _workspace(uri: str) -> Path | None:
+    """The folder that a document belongs to; None for one without a file."""
+    from precision_shaking.sape.instances.workspace import workspace_of
+
+    path = to_fs_path(uri) if uri.startswith("file:") else None
+    return workspace_of([Path(path)]) if path else None
+
+
+def _instance(name: str | None, preferred: str, language: str, workspace: Path | None) -> str:
+    """The name of the instance that a session on this document is of."""
+    # Not at the top: a server that starts has no use for them and is in a hurry.
+    from precision_shaking.sape.instances.catalogue import choose
+    from precision_shaking.sape.instances.loading import DeclarationError
+
+    try:
+        instance = choose(name, preferred, language, workspace)
+    except DeclarationError as error:
+        raise RefusedError(str(error)) from error
+    if instance.document.several:
+        raise RefusedError(
+            f"The instance {instance.name} changes several files, which works on the command line only: "
+            f"precision-shaking run --instance {instance.name}."
+        )
+    return instance.name
 
 
 async def _teachers(server: Server, settings: Settings) -> tuple[wire.TeacherAccess, ...]:

@@ -47,6 +47,32 @@ def find(name: str, workspace: Path | None) -> Instance:
     return entries[name].instance
 
 
+def choose(name: str | None, preferred: str, language: str, workspace: Path | None) -> Instance:
+    """A document's instance: the one that is named, else the preferred one, else the only one that fits.
+
+    Raises:
+        DeclarationError: It does not fit, there is none, or several fit and none is named.
+    """
+    asked = find(name or preferred, workspace)
+    if asked.fits(language):
+        return asked
+    if name is not None:
+        fitting = ", ".join(asked.languages)
+        raise DeclarationError(
+            f"The instance {asked.name} is for {fitting}, and this document is {language}."
+        )
+    others = [entry.instance for entry in catalogue(workspace)]
+    single = [one for one in others if one.fits(language) and not one.document.several]
+    if len(single) == 1:
+        return single[0]
+    names = ", ".join(one.name for one in single)
+    raise DeclarationError(
+        f"No instance is for {language} documents: name one that fits."
+        if not names
+        else f"Several instances fit {language} documents, name one: {names}."
+    )
+
+
 def default() -> Instance:
     """The white paper's: an executable script and a change request."""
     return _shipped()[DEFAULT].instance

@@ -13,8 +13,8 @@ from transformers import Trainer, TrainingArguments
 from dorpo.batches import Group, collate
 from dorpo.forward import bare, token_scores
 from dorpo.loss import DORPOLoss, LossOptions, Metric, dorpo_loss
-from dorpo.low_memory import low_memory_backward
 from dorpo.sharing import can_share
+from dorpo.staged import staged_backward
 
 
 @dataclass
@@ -28,8 +28,8 @@ class DORPOConfig(TrainingArguments):
             log-likelihood.
         or_logp_max: Mean log-probabilities are held below this in the odds ratio.
         share_prompts: Read every prompt once for all its responses, where that is exact for the model.
-        low_memory: Hold the activations of one prompt or response at a time, for a third more computing;
-            needs shared prompts, one device and no loss scaling.
+        low_memory: Hold the activations of one prompt or response at a time, for some more computing; needs
+            shared prompts, one device and no float16.
     """
 
     beta: float = field(default=0.1, metadata={"help": "Weight of the odds-ratio term (λ)."})
@@ -101,7 +101,7 @@ class DORPOTrainer(Trainer):
             **others,
         )
         self._means: dict[str, dict[str, Metric]] = {"train": {}, "eval": {}}
-        if args.low_memory and not self._can_save_memory():
+        if args.low_memory and not self._can_stage():
             raise ValueError(
                 "low_memory needs a model whose prompts can be shared, one device and no float16."
             )
@@ -138,15 +138,21 @@ class DORPOTrainer(Trainer):
     def training_step(
         self, model: nn.Module, inputs: Any, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """Forward and backward pass of one batch, in the way that was asked for."""
-        if not self.args.low_memory:
+        """Forward and backward pass of one batch: response by response where that is possible."""
+        if not self._can_stage():
             return super().training_step(model, inputs, num_items_in_batch)
         model.train()
         batch: Any = self._prepare_inputs(inputs)
         total = None if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
         student = bare(self.accelerator.unwrap_model(model))
         with self.accelerator.autocast():
-            result = low_memory_backward(student, batch, self.args.loss_options, total_weight=total)
+            result = staged_backward(
+                student,
+                batch,
+                self.args.loss_options,
+                total_weight=total,
+                low_memory=self.args.low_memory,
+            )
         self._remember(result, "train")
         return result.loss.detach()
 
@@ -172,8 +178,8 @@ class DORPOTrainer(Trainer):
         self._means[during] = {}
         super().log(logs, start_time)
 
-    def _can_save_memory(self) -> bool:
-        """Its gradients bypass the wrappers that scale them or gather them from other devices."""
+    def _can_stage(self) -> bool:
+        """Staged gradients bypass the wrappers that scale them or gather them from other devices."""
         alone = self.accelerator.num_processes == 1 and not self.args.fp16
         return alone and self.args.share_prompts and can_share(bare(self.model))
 

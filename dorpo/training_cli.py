@@ -50,7 +50,7 @@ def add_arguments(subparsers: Any) -> None:
     )
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--device", default=defaults.device, choices=["auto", "cpu", "cuda", "mps"])
-    parser.add_argument("--low-memory", action="store_true", help="a third slower, with much less memory")
+    parser.add_argument("--low-memory", action="store_true", help="somewhat slower, with much less memory")
     parser.add_argument("--allow-download", action="store_true", help="fetch the student from the hub")
     parser.add_argument("--json", action="store_true", help="write JSON lines to standard output")
     parser.set_defaults(run=run)

@@ -34,7 +34,7 @@ class TrainingRequest:
         holdout: Share of the sessions kept for the evaluation, once there are enough of them.
         seed: Of the data order and the adapters.
         device: auto, cpu, cuda or mps.
-        low_memory: Whether to compute a third more for the memory of one response.
+        low_memory: Whether to compute more and keep the activations of one text at a time.
         allow_download: Whether a student may be fetched from the hub.
     """
 

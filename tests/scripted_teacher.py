@@ -126,7 +126,9 @@ class ScriptedTeacher:
             if reply.get("logprobs") == "refuse" and body.get("logprobs"):
                 return {"status": 400, "content": "this model does not support logprobs"}
             if not fitting and len(queue) > 1:
-                self._queues[agent] = [other for other in replies if other is not reply]
+                # By its place: a script may hold the same reply twice.
+                place = next(n for n, other in enumerate(replies) if other is reply)
+                self._queues[agent] = replies[:place] + replies[place + 1 :]
             return reply
 
 

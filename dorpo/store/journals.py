@@ -38,6 +38,8 @@ WHERE step.session_id = ?
 _HAS_LABELS = """
 SELECT 1 FROM soft_labels JOIN attempt ON attempt.id = soft_labels.attempt_id WHERE attempt.uid = ?
 """
+# An engine that is ending lets go of its session within this time.
+_FAREWELL_SECONDS = 1.0
 
 
 @frozen
@@ -163,7 +165,7 @@ class SessionJournals(DatasetFile):
         lock = self._lock_file(session_uid)
         with contextlib.ExitStack() as held:
             try:
-                held.enter_context(file_lock(lock, seconds=0.0))
+                held.enter_context(file_lock(lock, seconds=_FAREWELL_SECONDS))
             except TimeoutError:
                 raise StoreError(
                     "This session is running already: answer it in the window that shows it."

@@ -64,6 +64,20 @@ export async function askSession<T extends { uid: string; uri: string; request: 
   return (await vscode.window.showQuickPick(items, { placeHolder: "Which session?" }))?.session;
 }
 
+/** What shall become of a session that broke off? */
+export async function askOffered(question: string): Promise<string | undefined> {
+  return vscode.window.showInformationMessage(question, "Resume", "Abandon", "Later");
+}
+
+/** Tell why a session broke off; whether to go on with it at once. */
+export async function tellBrokenOff(why: string): Promise<boolean> {
+  const chosen = await vscode.window.showErrorMessage(why, "Resume", "Show Logs");
+  if (chosen === "Show Logs") {
+    await vscode.commands.executeCommand("precisionShaking.showLogs");
+  }
+  return chosen === "Resume";
+}
+
 /** Tell what went wrong; the log is a click away. */
 export async function tellError(error: unknown): Promise<void> {
   const message = error instanceof Error ? error.message : String(error);

@@ -5,6 +5,7 @@ import * as vscode from "vscode";
 import { tellError, tellNoServer } from "./asking";
 import type { Corrections } from "./corrections";
 import { NoServerError } from "./python";
+import type { Resuming } from "./resuming";
 import type { Server } from "./server";
 import type { SessionCommands, Target } from "./sessionCommands";
 import type { SetupCommands } from "./setupCommands";
@@ -16,10 +17,16 @@ export interface Channels {
   readonly agents: vscode.OutputChannel;
 }
 
+/** Who does what the user commands. */
+export interface Commanded {
+  readonly sessions: SessionCommands;
+  readonly corrections: Corrections;
+  readonly resuming: Resuming;
+  readonly setup: SetupCommands;
+}
+
 export function registerCommands(
-  sessions: SessionCommands,
-  corrections: Corrections,
-  setup: SetupCommands,
+  { sessions, corrections, resuming, setup }: Commanded,
   server: Server,
   { log, agents }: Channels,
 ): vscode.Disposable[] {
@@ -30,6 +37,7 @@ export function registerCommands(
     "precisionShaking.furtherEdit": (on, said) => sessions.furtherEdit(target(on), words(said)),
     "precisionShaking.feedback": (on, said) => sessions.feedback(target(on), words(said)),
     "precisionShaking.stop": (on) => sessions.stop(target(on)),
+    "precisionShaking.resume": () => resuming.choose(),
     "precisionShaking.showProposal": (on) => sessions.showProposal(target(on)),
     "precisionShaking.openAttempt": (uid, attempt) => sessions.openAttempt(words(uid) ?? "", words(attempt) ?? ""),
     "precisionShaking.correct": (on) => corrections.choose(target(on)),

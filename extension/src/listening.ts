@@ -2,11 +2,12 @@
 
 import * as vscode from "vscode";
 
-import { askVerdict, tellError } from "./asking";
+import { askVerdict } from "./asking";
 import { guarded } from "./commands";
 import type { Corrections } from "./corrections";
 import { isSessionEvent, type SessionEvent } from "./events";
 import { apiKey, proposal, type Proposal, sessionEvent } from "./protocol";
+import type { Resuming } from "./resuming";
 import type { Review } from "./review";
 import type { Server } from "./server";
 import type { SessionBook } from "./sessionBook";
@@ -21,6 +22,7 @@ export interface Audience {
   readonly transcript: Transcript;
   readonly sessions: SessionCommands;
   readonly corrections: Corrections;
+  readonly resuming: Resuming;
   readonly setup: SetupCommands;
   readonly log: Pick<vscode.LogOutputChannel, "info" | "warn">;
 }
@@ -46,7 +48,7 @@ export function listen(server: Server, audience: Audience): void {
 }
 
 function take(uid: string, uri: string, event: SessionEvent, audience: Audience): void {
-  const { book, review, transcript, sessions, corrections, setup } = audience;
+  const { book, review, transcript, sessions, corrections, resuming, setup } = audience;
   book.apply(uid, uri, event);
   transcript.add(event);
   const session = book.get(uid);
@@ -59,7 +61,7 @@ function take(uid: string, uri: string, event: SessionEvent, audience: Audience)
     void guarded(() => setup.refreshDataset());
   } else if (event.kind === "session_failed") {
     void review.close(uid);
-    void tellError(event.message);
+    void guarded(() => resuming.offerAgain(session ? [session] : [], event.message));
   } else if (event.kind === "session_finished") {
     void review.close(uid);
     void guarded(() => setup.refreshDataset());
@@ -84,14 +86,15 @@ async function present(told: Proposal, { book, review, sessions }: Audience): Pr
 }
 
 /** The server process went away, and its sessions with it. */
-function lose({ book, review, log }: Audience): void {
+function lose({ book, review, resuming, log }: Audience): void {
   const lost = book.abandonAll("The server went away.");
   for (const session of lost) {
     void review.close(session.uid);
   }
   if (lost.length > 0) {
     log.warn(`the server went away during ${count(lost.length, "session")}`);
-    void tellError("Precision Shaking's server went away and the session with it; what you accepted is in your script and dataset.");
+    const why = "Precision Shaking's server went away in the middle of a session, which can go on where it was.";
+    void guarded(() => resuming.offerAgain(lost, why));
   }
 }
 

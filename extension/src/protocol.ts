@@ -62,6 +62,41 @@ export const stopSession = {
   result: nothing,
 };
 
+/** The user, or the editor that has just started, wants to know which sessions broke off; the newest first. */
+export const openSessions = {
+  method: "precisionShaking/openSessions",
+  params: nothing,
+  result: shape({
+    sessions: list(
+      shape({
+        session: text,
+        uri: text,
+        request: text,
+        createdAt: text,
+        step: number,
+        steps: number,
+        text,
+        teachers: list(text),
+      }),
+    ),
+  }),
+};
+export type OpenSession = Guarded<typeof openSessions.result>["sessions"][number];
+
+/** The user wants a session to go on, on its open document; its plan and its proposal are told again. */
+export const resumeSession = {
+  method: "precisionShaking/resumeSession",
+  params: shape({ session: text }),
+  result: shape({ session: text }),
+};
+
+/** The user gives a session up that broke off; what was accepted stays. */
+export const abandonSession = {
+  method: "precisionShaking/abandonSession",
+  params: shape({ session: text }),
+  result: nothing,
+};
+
 /** The user wants the student trained. Answered when the training ended; cancelling it saves what was learned. */
 export const startTraining = {
   method: "precisionShaking/startTraining",
@@ -150,6 +185,9 @@ export const MESSAGES: readonly (RequestMessage<unknown, unknown> | Notification
   help,
   correct,
   stopSession,
+  openSessions,
+  resumeSession,
+  abandonSession,
   startTraining,
   datasetStats,
   sessionEvent,

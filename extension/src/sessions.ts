@@ -74,7 +74,8 @@ const FATES: Readonly<Record<string, Fate>> = { accepted: "accepted", redo: "red
 export function apply(session: Session, event: SessionEvent): Session {
   switch (event.kind) {
     case "session_started":
-      return { ...session, request: event.request };
+      // A session that is resumed begins anew here.
+      return newSession(session.uid, session.uri, event.request);
     case "agent_started":
       return {
         ...session,

@@ -55,6 +55,8 @@ export function transcriptLine(event: SessionEvent): string | undefined {
       return `row ${event.rows}: ${event.reason ?? "accepted at once"}${event.soft_labels ? ", with soft labels" : ""}`;
     case "step_accepted":
       return `✓ step ${event.step + 1} accepted`;
+    case "step_restored":
+      return `step ${event.step + 1} was accepted before`;
     case "teacher_waiting":
       return `… ${event.why} Asking again in ${event.seconds.toFixed(0)} s.`;
     case "teacher_switched":

@@ -10,6 +10,7 @@ import { BASE, PROPOSAL } from "./files";
 import { ProposalLenses } from "./lenses";
 import { listen } from "./listening";
 import { PlanView } from "./planView";
+import { Resuming } from "./resuming";
 import { Review } from "./review";
 import { type Launch, Server } from "./server";
 import { SessionBook } from "./sessionBook";
@@ -38,17 +39,18 @@ export function wire(context: vscode.ExtensionContext, launch: (log: vscode.LogO
   const sessions = new SessionCommands(server, book, review);
   const setup = new SetupCommands(context, server, dataset, log);
   const corrections = new Corrections(server, book, () => setup.refreshDataset());
-  listen(server, { book, review, transcript: new Transcript(agents), sessions, corrections, setup, log });
+  const resuming = new Resuming(server, book, log);
+  listen(server, { book, review, transcript: new Transcript(agents), sessions, corrections, resuming, setup, log });
   context.subscriptions.push(
     { dispose: () => server.dispose() },
-    ...[log, agents, book, dataset, lenses, plan, followContext(book), new StatusItem(book)],
+    ...[log, agents, book, dataset, lenses, plan, resuming, followContext(book), new StatusItem(book)],
     new Thinking(book, (uid) => void guarded(() => sessions.stop(uid))),
     vscode.workspace.registerTextDocumentContentProvider(BASE, review.bases),
     vscode.workspace.registerFileSystemProvider(PROPOSAL, review.files, { isCaseSensitive: true }),
     vscode.languages.registerCodeLensProvider({ scheme: PROPOSAL }, lenses),
     vscode.window.registerTreeDataProvider("precisionShaking.plan", plan),
     vscode.window.registerTreeDataProvider("precisionShaking.dataset", dataset),
-    ...registerCommands(sessions, corrections, setup, server, { log, agents }),
+    ...registerCommands({ sessions, corrections, resuming, setup }, server, { log, agents }),
     ...followEditor(server),
   );
   void review.closeLeftovers();

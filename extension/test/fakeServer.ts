@@ -24,6 +24,9 @@ export class FakeServer {
     help: {},
     correct: {},
     stopSession: {},
+    openSessions: { sessions: [] },
+    resumeSession: { session: SESSION },
+    abandonSession: {},
     startTraining: { status: "finished", output: "/students/one", metrics: { kl: 0.41234 } },
     datasetStats: {
       path: "/home/dataset.db",

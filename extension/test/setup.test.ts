@@ -124,7 +124,7 @@ describe("the server", () => {
               database: "",
               student: "smollm2",
               trainingSteps: 200,
-              execute: true,
+              execute: true, instance: "script",
             },
           },
         },

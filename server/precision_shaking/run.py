@@ -144,8 +144,9 @@ def _params(arguments: argparse.Namespace, document: UserDocument) -> wire.Start
             "A replay makes the recorded session's rows again: name a dataset for them with --db."
         )
     return wire.StartParams(
-        # Absolute, because the session may be resumed from elsewhere.
-        document=str(Path(arguments.paths[0]).absolute()),
+        # Absolute, as the session may be resumed from elsewhere. Several files are known by their folder:
+        # an editor, which opens none, cannot take them for one of its documents.
+        document=str(document.path.absolute()),
         script=document.text,
         unprotected=arguments.unprotected,
         request=arguments.request,

@@ -12,7 +12,7 @@ from attrs import asdict
 
 from dorpo.store import Store, StoreError, default_path
 from precision_shaking.console import visible
-from precision_shaking.sape.resuming import OpenSession, ResumeError, abandon, open_sessions
+from precision_shaking.sape.resuming import OpenSession, ResumeError, abandon, open_session, open_sessions
 
 _DONE, _UNUSABLE = 0, 2
 
@@ -20,6 +20,7 @@ _DONE, _UNUSABLE = 0, 2
 def add_arguments(commands: Any) -> None:
     """Add the three commands. `commands` is what `add_subparsers` returned."""
     listing = commands.add_parser("sessions", help="list the sessions that broke off and can be resumed")
+    listing.add_argument("session", metavar="UID", nargs="?", help="only this one, even if it is done")
     _add_database(listing)
     listing.add_argument("--json", action="store_true", help="print one JSON object")
     resuming = commands.add_parser("resume", help="go on with a session that broke off")
@@ -38,10 +39,13 @@ def run_sessions(arguments: argparse.Namespace) -> int:
     path = _dataset(arguments)
     try:
         found: list[OpenSession] = []
-        if path.exists():
+        if arguments.session:
+            with Store.open(path, create=False) as store:
+                found = [open_session(store, arguments.session)]
+        elif path.exists():
             with Store.open(path, create=False) as store:
                 found = open_sessions(store)
-    except StoreError as error:
+    except (StoreError, ResumeError) as error:
         return _complain(error)
     if arguments.json:
         sys.stdout.write(json.dumps({"sessions": [asdict(session) for session in found]}) + "\n")

@@ -9,8 +9,8 @@ from dorpo.align import hard
 from dorpo.batches import Group, collate
 from dorpo.forward import separate_states, token_scores
 from dorpo.loss import LossOptions, dorpo_loss
-from dorpo.low_memory import low_memory_backward
 from dorpo.sharing import can_share, shared_states
+from dorpo.staged import staged_backward
 from dorpo.student import LoraSettings, add_adapters
 
 pytestmark = pytest.mark.train
@@ -117,14 +117,15 @@ def test_layers_without_attention_are_not_shared():
     assert not can_share(AutoModelForCausalLM.from_config(config))
 
 
+@pytest.mark.parametrize("low_memory", [False, True])
 @pytest.mark.parametrize("name", ["llama", "gemma3"])
-def test_low_memory_adds_the_gradients_of_the_whole_batch(name):
+def test_stages_add_the_gradients_of_the_whole_batch(name, low_memory):
     batch = collate(BATCH)
     options = LossOptions(beta=0.5, kd_alpha=0.7)
     whole, staged = make(name), make(name)
     expected = dorpo_loss(*token_scores(whole, batch, share=False), batch, options)
     expected.loss.backward()
-    result = low_memory_backward(staged, batch, options)
+    result = staged_backward(staged, batch, options, low_memory=low_memory)
     torch.testing.assert_close(result.loss, expected.loss, atol=1e-5, rtol=1e-5)
     ours, theirs = (
         torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])

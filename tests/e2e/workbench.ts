@@ -92,12 +92,19 @@ export class Workbench {
     return this.page.locator(".tabs-container").getByRole("tab", { name, exact: true });
   }
 
-  /** F1, the command's title, Enter. */
+  /** F1, the command's title, a click. */
   async run(title: string): Promise<void> {
-    await this.page.keyboard.press("F1");
-    await this.quickInput.fill(`>${title}`);
     const row = this.page.locator(".quick-input-list .monaco-list-row").filter({ hasText: title }).first();
-    await row.waitFor();
+    // The palette lists what could be run when it was opened, and is told of nothing that comes later.
+    await until(`the command ${title}`, async () => {
+      await this.page.keyboard.press("Escape");
+      await this.page.keyboard.press("F1");
+      await this.quickInput.fill(`>${title}`);
+      return row.waitFor({ timeout: 3_000 }).then(
+        () => true,
+        () => false,
+      );
+    });
     await row.click();
   }
 
@@ -141,9 +148,9 @@ export class Workbench {
     return this.page.locator(".notifications-toasts .notification-toast").filter({ hasText: text });
   }
 
-  /** An entry of the status bar. */
+  /** The extension's own entry of the status bar; progress that runs long has another beside it. */
   statusItem(text: RegExp): Locator {
-    return this.page.locator(".statusbar-item").filter({ hasText: text });
+    return this.page.locator(".statusbar-item[id^='precision-shaking.']").filter({ hasText: text });
   }
 
   /** A button above the proposed text. */

@@ -224,7 +224,9 @@ async def editor(home, *, behaviour="honest", capabilities=CAPABILITIES, section
     try:
         yield the_editor
     finally:
-        await asyncio.wait_for(client.shutdown_session(), PATIENCE)
+        # A test may have killed it.
+        if client._server.returncode is None:
+            await asyncio.wait_for(client.shutdown_session(), PATIENCE)
         await client.stop()
 
 

@@ -21,7 +21,7 @@ worker = "user"
 """
 
 
-async def _accept(ed, uri, session):
+async def _accept(ed, session):
     proposal = await ed.next_proposal()
     answer = {"session": session, "attempt": proposal["attempt"], "verdict": "accepted"}
     assert (await ed.ask("answer", answer))["applied"]
@@ -34,7 +34,7 @@ async def test_a_text_is_prose_without_being_asked(tmp_path):
     with ScriptedTeacher({**ASKED, "worker": worker}) as teacher:
         async with editor(tmp_path / "home", teachers=[teacher.teacher()]) as ed:
             ed.open(uri, TEXT, "markdown")
-            proposal = await _accept(ed, uri, await ed.start(uri))
+            proposal = await _accept(ed, await ed.start(uri))
             assert (proposal["outcome"], proposal["cycle"]) == ("ok", 2)
             assert ed.documents[uri].text == TEXT + "[x](#old)\n"
     assert [row["reason"] for row in rows(tmp_path / "home")] == ["error"]
@@ -47,7 +47,7 @@ async def test_the_setting_or_the_request_names_a_workspaces_own(tmp_path):
     with ScriptedTeacher({**ASKED, "worker": [work("print(1 / 0)")]}) as teacher:
         async with editor(tmp_path / "home", teachers=[teacher.teacher()], instance="mine") as ed:
             ed.open(uri, "print(0)\n")
-            proposal = await _accept(ed, uri, await ed.start(uri))
+            proposal = await _accept(ed, await ed.start(uri))
             assert (proposal["outcome"], proposal["cycle"]) == ("", 1)
             for name, why in (
                 ("project", "several files, which works on the command line only"),

@@ -66,7 +66,7 @@ async def test_a_killed_editor_leaves_no_server_and_no_engine(home):
 
 
 @linux
-async def test_a_shutdown_ends_the_engines_and_abandons_their_sessions(home):
+async def test_a_shutdown_ends_the_engines_and_lets_their_sessions_wait(home):
     with _slow_teacher() as teacher:
         async with editor(home, teachers=[teacher.teacher()]) as ed:
             ed.open(URI, "print(1)\n")
@@ -158,3 +158,20 @@ async def test_log_records_of_ours_reach_the_editor_and_no_script_does(home):
             messages = [message.message for message in ed.client.log_messages]
     assert any("is ready" in message for message in messages)
     assert "secret" not in json.dumps(messages)
+
+
+def test_what_the_editor_logs_is_not_on_stderr_as_well():
+    def message(**fields):
+        body = json.dumps({"jsonrpc": "2.0", **fields}).encode()
+        return b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+    start = {"processId": None, "rootUri": None, "capabilities": {}}
+    messages = (
+        message(id=1, method="initialize", params=start),
+        message(method="initialized", params={}),
+        message(id=2, method="shutdown"),
+        message(method="exit"),
+    )
+    done = subprocess.run(SERVE, input=b"".join(messages), capture_output=True, timeout=PATIENCE, check=True)
+    assert done.stdout.count(b"is ready") == 1
+    assert b"is ready" not in done.stderr

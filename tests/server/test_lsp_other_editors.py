@@ -95,7 +95,7 @@ async def test_code_actions_of_other_kinds_are_not_ours(home, uri):
 
 async def test_every_command_is_advertised(home):
     async with editor(home) as ed:
-        names = ("start", "accept", "redo", "furtherEdit", "feedback", "stop", "train")
+        names = ("start", "accept", "redo", "furtherEdit", "feedback", "stop", "resume", "abandon", "train")
         advertised = ed.server_capabilities.execute_command_provider.commands
         assert sorted(advertised) == sorted(f"precisionShaking.server.{name}" for name in names)
 

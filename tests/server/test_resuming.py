@@ -318,9 +318,10 @@ def test_an_abandoned_session_is_gone_for_good(tmp_path):
     file, db = tmp_path / "greet.py", tmp_path / "d.db"
     file.write_text(OLD)
     with ScriptedTeacher({**script(), "worker": [work("print(1)")]}) as teacher:
+        words = ["run", str(file), "count", "--teacher", teacher.teacher()]
         # Nobody is there to answer: that is no decision.
-        with cli("run", str(file), "count", "--teacher", teacher.teacher(), db=db) as run:
-            run.communicate(timeout=30)
+        complaint = command(*words, db=db, fails=True)
+    assert "Nobody is there to answer" in complaint
     [listed] = command("sessions", "--json", db=db)["sessions"]
     command("abandon", listed["session"], db=db)
     assert command("sessions", "--json", db=db) == {"sessions": []}

@@ -1,4 +1,4 @@
-"""The dataset, by the command `python -m dorpo`.
+"""The dataset, by the commands `python -m dorpo` and `precision-shaking`.
 
 Not in this process: opening the store loads a library and may have to wait for a writer, and a server never
 waits.
@@ -18,14 +18,19 @@ if TYPE_CHECKING:
 
 
 async def run_dorpo(server: Server, *words: str) -> str:
-    """Run a subcommand on the user's dataset; what it writes.
+    """Run a subcommand of `dorpo`; see `run_module`."""
+    return await run_module(server, "dorpo", *words)
+
+
+async def run_module(server: Server, module: str, *words: str) -> str:
+    """Run a module's subcommand on the user's dataset; what it writes.
 
     Raises:
         RefusedError: It failed; the sentence is its own.
     """
     database = (await server.settings_now()).database
     process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-P", "-m", "dorpo", *words],
+        *[sys.executable, "-P", "-m", module, *words],
         *(["--db", str(database)] if database else []),
         stdin=DEVNULL,
         stdout=PIPE,
@@ -38,5 +43,6 @@ async def run_dorpo(server: Server, *words: str) -> str:
         raise
     if process.returncode != 0:
         lines = complaint.decode("utf-8", "replace").strip().splitlines()
-        raise RefusedError(lines[-1] if lines else "The dataset cannot be read.")
+        sentence = lines[-1].removeprefix("precision-shaking: ") if lines else "The dataset cannot be read."
+        raise RefusedError(sentence)
     return output.decode()

@@ -10,7 +10,7 @@ from pygls.capabilities import get_capability
 
 from precision_shaking.lsp import feedback_file
 from precision_shaking.sape import wire
-from precision_shaking.sape.events import HelpNeeded, SessionFailed, SessionFinished
+from precision_shaking.sape.events import HelpNeeded, SessionFinished
 from precision_shaking.sape.vocabulary import Help
 
 if TYPE_CHECKING:
@@ -63,13 +63,10 @@ async def ask_for_help(server: Server, session: Session, event: HelpNeeded) -> N
     await session.engine.help(wire.HelpParams(choice))
 
 
-def say_farewell(server: Server, event: SessionFinished | SessionFailed) -> None:
+def say_farewell(server: Server, event: SessionFinished) -> None:
     """Say how the session ended."""
-    if isinstance(event, SessionFailed):
-        server.warn(event.message)
-    else:
-        ended = "is done" if event.status == "done" else "was stopped"
-        server.say(f"The session {ended}; it wrote {event.rows} rows to the dataset.")
+    ended = "is done" if event.status == "done" else "was stopped"
+    server.say(f"The session {ended}; it wrote {event.rows} rows to the dataset.")
 
 
 async def open_file(server: Server, path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from precision_shaking.lsp import correcting, dialogs, proposals, protocol
 from precision_shaking.lsp.activity import Activity
@@ -18,6 +20,7 @@ from precision_shaking.sape.events import (
     SessionFailed,
     SessionFinished,
     StepAccepted,
+    StepRestored,
     to_json,
 )
 from precision_shaking.sape.vocabulary import DecidedBy
@@ -27,13 +30,16 @@ if TYPE_CHECKING:
     from precision_shaking.lsp.sessions import Session
 
 
-async def follow(server: Server, session: Session, events: asyncio.Queue[SessionEvent]) -> None:
-    """Hand on the session's events until it ends."""
+Offer = Callable[["Server", str, str], Coroutine[Any, Any, None]]
+
+
+async def follow(server: Server, session: Session, events: asyncio.Queue[SessionEvent], offer: Offer) -> None:
+    """Hand on the session's events until it ends; `offer` asks about resuming one that broke off."""
     # The answer to the request that started the session is sent first: it names the session.
     await asyncio.sleep(0)
     activity = Activity(server, session)
+    event: SessionEvent | None = None
     try:
-        event: SessionEvent | None = None
         while not isinstance(event, SessionFinished | SessionFailed):
             event = await events.get()
             params = protocol.SessionEventParams(session.uid, session.uri, to_json(event))
@@ -47,6 +53,8 @@ async def follow(server: Server, session: Session, events: asyncio.Queue[Session
     finally:
         server.sessions.remove(session)
     await session.engine.close()
+    if isinstance(event, SessionFailed) and not server.settings.client_commands:
+        server.run_task(offer(server, session.uid, event.message), "offer to resume a session")
 
 
 def show(server: Server, session: Session) -> None:
@@ -70,15 +78,26 @@ async def _react(server: Server, session: Session, event: SessionEvent) -> None:
                 server.run_task(correcting.offer(server, session.uid, event), "offer a correction")
         case StepAccepted(script=script):
             await _hold(server, session, script)
+        case StepRestored(script=script):
+            await _restore(server, session, script)
         case HelpNeeded():
             session.help = event
             if not server.settings.client_commands:
                 server.run_task(dialogs.ask_for_help(server, session, event), "ask for help")
-        case SessionFinished() | SessionFailed():
-            if session.owes and isinstance(event, SessionFinished):
-                await _hold(server, session, event.script)
+        case SessionFinished(script=script):
+            if session.owes:
+                await _hold(server, session, script)
             if not server.settings.client_commands:
                 dialogs.say_farewell(server, event)
+
+
+async def _restore(server: Server, session: Session, script: str) -> None:
+    """Go on from a step that was accepted before the session broke off."""
+    with contextlib.suppress(RefusedError):
+        if script != session.base and server.document(session.uri).text == session.base:
+            # Accepted, and then everything broke off before it was written.
+            await _hold(server, session, script)
+    session.base = script
 
 
 async def _hold(server: Server, session: Session, script: str) -> None:

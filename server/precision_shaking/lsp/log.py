@@ -1,4 +1,4 @@
-"""Where log records go: stderr for everyone's, the editor's log window for ours."""
+"""Where log records go: the editor's log window for ours, stderr for warnings and for what comes before it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ def log_to_stderr() -> None:
 
 
 def log_to_editor(server: LanguageServer) -> None:
-    """Send our own records to the editor's log window."""
+    """Send our own records to the editor's log window, and from now on only warnings to stderr."""
+    # Editors write a server's stderr into the same log: what merely informs would be there twice.
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.WARNING)
     logging.getLogger(OURS).addHandler(WindowLog(server))
 
 

@@ -18,6 +18,9 @@ ANSWER = "precisionShaking/answer"
 HELP = "precisionShaking/help"
 CORRECT = "precisionShaking/correct"
 STOP_SESSION = "precisionShaking/stopSession"
+OPEN_SESSIONS = "precisionShaking/openSessions"
+RESUME_SESSION = "precisionShaking/resumeSession"
+ABANDON_SESSION = "precisionShaking/abandonSession"
 START_TRAINING = "precisionShaking/startTraining"
 DATASET_STATS = "precisionShaking/datasetStats"
 
@@ -119,6 +122,57 @@ class CorrectParams:
 @frozen
 class StopSessionParams:
     """`stopSession`: end the session; its open proposal is never a label."""
+
+    session: str
+
+
+@frozen
+class OpenSession:
+    """A session that broke off and can be resumed.
+
+    Attributes:
+        uri: Its document's URI.
+        created_at: When it began, ISO 8601 in UTC.
+        step: Index of the step it stopped at, -1 before there was a plan.
+        steps: Number of steps in the plan.
+        text: What that step is to do.
+        teachers: The pool it was started with.
+    """
+
+    session: str
+    uri: str
+    request: str
+    created_at: str
+    step: int
+    steps: int
+    text: str
+    teachers: tuple[str, ...]
+
+
+@frozen
+class OpenSessionsResult:
+    """The answer to `openSessions`: the sessions that broke off, the newest first, without running ones."""
+
+    sessions: tuple[OpenSession, ...]
+
+
+@frozen
+class ResumeSessionParams:
+    """`resumeSession`: go on with a session on its open document; its plan and proposal are told again."""
+
+    session: str
+
+
+@frozen
+class ResumeSessionResult:
+    """The answer to `resumeSession`."""
+
+    session: str
+
+
+@frozen
+class AbandonSessionParams:
+    """`abandonSession`: give up a session that broke off; what was accepted stays."""
 
     session: str
 

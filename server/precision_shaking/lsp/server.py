@@ -16,6 +16,7 @@ from precision_shaking.lsp.applying import Watch
 from precision_shaking.lsp.codec import to_wire
 from precision_shaking.lsp.documents import Document
 from precision_shaking.lsp.feedback_file import FeedbackFiles
+from precision_shaking.lsp.protocol import OpenSession
 from precision_shaking.lsp.rpc import Protocol, RefusedError
 from precision_shaking.lsp.sessions import Sessions
 from precision_shaking.sape.process import EngineError
@@ -39,6 +40,9 @@ class Server(LanguageServer):
         self.sessions = Sessions()
         self.watch = Watch()
         self.feedback_files = FeedbackFiles()
+        # Sessions that broke off, by their documents, and those the user was asked about.
+        self.waiting: dict[str, OpenSession] = {}
+        self.offered: set[str] = set()
         self.reading_settings: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -111,11 +115,13 @@ def build_server() -> Server:
         documents,
         feedback,
         lifecycle,
+        resuming,
         session,
         training,
     )
 
     server = Server()
-    for room in (lifecycle, documents, session, feedback, correction, dataset, training, actions, commands):
+    rooms = (lifecycle, documents, session, resuming, feedback, correction, dataset, training)
+    for room in (*rooms, actions, commands):
         room.register(server)
     return server

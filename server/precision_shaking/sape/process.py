@@ -142,7 +142,8 @@ class EngineProcess:
         await self.close()
 
     async def close(self) -> None:
-        """Close the engine's input, which ends it, and wait until it is gone."""
+        """Close the engine's input, which ends it, and wait until it is gone; its session can be resumed."""
+        self._ended = True
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:

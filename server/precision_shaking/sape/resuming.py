@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -122,26 +123,27 @@ def open_sessions(store: Store) -> list[OpenSession]:
     """The sessions that wait to be resumed, the newest first; not those that are running."""
     found = []
     for began in reversed(store.unfinished()):
-        if store.is_held(began.uid):
-            continue
-        try:
-            resumed = recall(store, began.uid)
-        except ResumeError:
-            continue
-        state = resumed.standing.state
-        found.append(
-            OpenSession(
-                began.uid,
-                began.document,
-                began.request,
-                began.created_at,
-                state.step,
-                len(state.steps),
-                state.steps[state.step] if state.step >= 0 else "",
-                tuple(map(teacher_text, resumed.params.teachers)),
-            )
-        )
+        # What can be resumed no more is not worth a word.
+        with contextlib.suppress(ResumeError):
+            if not store.is_held(began.uid):
+                found.append(open_session(store, began.uid))
     return found
+
+
+def open_session(store: Store, uid: str) -> OpenSession:
+    """A session that can be resumed; errors as for `recall`."""
+    resumed, created_at = recall(store, uid), store.beginning(uid).created_at
+    params, state = resumed.params, resumed.standing.state
+    return OpenSession(
+        session=uid,
+        document=params.document,
+        request=params.request,
+        created_at=created_at,
+        step=state.step,
+        steps=len(state.steps),
+        text=state.steps[state.step] if state.step >= 0 else "",
+        teachers=tuple(map(teacher_text, params.teachers)),
+    )
 
 
 def abandon(store: Store, uid: str) -> None:

@@ -25,6 +25,11 @@ _ANSWERS = (
     ("Give feedback…", "feedback"),
     _STOP,
 )
+# Only other editors are told here: VS Code's client asks its user itself.
+_UNFINISHED = (
+    ("Resume the session that broke off", "resume"),
+    ("Abandon the session that broke off", "abandon"),
+)
 
 
 def register(server: Server) -> None:
@@ -36,12 +41,14 @@ def register(server: Server) -> None:
             return []
         uri = params.text_document.uri
         session = _session(server, uri)
-        if session is None:
-            offered, argument = [_START], uri
-        else:
-            offered, argument = list(_ANSWERS if session.pending else [_STOP]), session.uid
+        waiting = server.waiting.get(uri)
+        offered = [(_START, uri)]
+        if session is not None:
+            offered = [(action, session.uid) for action in (_ANSWERS if session.pending else [_STOP])]
+        elif waiting is not None:
+            offered += [(action, waiting.session) for action in _UNFINISHED]
         prefix = _CLIENT_PREFIX if server.settings.client_commands else PREFIX
-        return [_action(title, prefix + name, argument) for title, name in offered]
+        return [_action(title, prefix + name, argument) for (title, name), argument in offered]
 
 
 def _session(server: Server, uri: str) -> Session | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pygls.exceptions import JsonRpcInvalidParams
 
-from precision_shaking.lsp import dialogs
+from precision_shaking.lsp import dialogs, resuming
 from precision_shaking.lsp.handlers.feedback import give_answer
 from precision_shaking.lsp.handlers.session import start_session
 from precision_shaking.lsp.handlers.training import train
@@ -46,6 +46,12 @@ def register(server: Server) -> None:
     async def stop(session: str) -> None:
         await server.sessions.get(session).engine.stop()
 
+    async def resume(session: str) -> None:
+        await resuming.resume(server, session)
+
+    async def abandon(session: str) -> None:
+        await resuming.abandon(server, session)
+
     async def training() -> None:
         result = await train(server, StartTrainingParams())
         server.say(f"The training is {result.status}; the student is in {result.output}.")
@@ -56,6 +62,8 @@ def register(server: Server) -> None:
     _register(server, "furtherEdit", answer(Verdict.FURTHER_EDIT), 1, 2)
     _register(server, "feedback", feedback, 1, 2)
     _register(server, "stop", stop, 1, 1)
+    _register(server, "resume", resume, 1, 1)
+    _register(server, "abandon", abandon, 1, 1)
     _register(server, "train", training, 0, 0)
 
 

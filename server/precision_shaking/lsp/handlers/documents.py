@@ -12,6 +12,7 @@ from precision_shaking.lsp.documents import normalise
 from precision_shaking.lsp.handlers.feedback import give_answer
 from precision_shaking.lsp.handlers.session import start_session
 from precision_shaking.lsp.protocol import AnswerParams, StartSessionParams
+from precision_shaking.lsp.resuming import offer_on
 from precision_shaking.lsp.server import Server
 
 
@@ -21,6 +22,7 @@ def register(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     def opened(params: types.DidOpenTextDocumentParams) -> None:
         _look(server, params.text_document.uri)
+        offer_on(server, params.text_document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def changed(params: types.DidChangeTextDocumentParams) -> None:

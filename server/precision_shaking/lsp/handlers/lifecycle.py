@@ -10,6 +10,7 @@ from lsprotocol import types
 from pygls.capabilities import get_capability
 
 from precision_shaking.lsp.log import log_to_editor
+from precision_shaking.lsp.resuming import look
 from precision_shaking.lsp.server import Server
 from precision_shaking.settings import SECTION, SettingsError
 
@@ -39,6 +40,8 @@ def register(server: Server) -> None:
         for complaint in complaints:
             server.warn(complaint)
         server.reading_settings = server.run_task(_follow_settings(server), "read the settings")
+        if not server.settings.client_commands:
+            server.run_task(look(server), "look for sessions that broke off")
 
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
     async def configured(params: types.DidChangeConfigurationParams) -> None:
@@ -49,7 +52,8 @@ def register(server: Server) -> None:
 
     @server.feature(types.SHUTDOWN)
     async def shutdown(_: Any) -> None:
-        farewells = [asyncio.create_task(session.engine.stop()) for session in server.sessions]
+        # Leaving the editor is no decision: the sessions wait to be resumed.
+        farewells = [asyncio.create_task(session.engine.close()) for session in server.sessions]
         if farewells:
             await asyncio.wait(farewells, timeout=_FAREWELL_SECONDS)
         server.sessions.kill()

@@ -1,0 +1,183 @@
+"""One optimizer step on one prompt with 1, 2 and 4 rejected answers: ours, with low memory, and TRL's ORPO.
+
+Same model, adapters, texts and precision, in a fresh process each, one after the other. A step is a forward
+and backward pass over the whole group and the optimizer. TRL reads every row by itself, as its users would
+give it the dataset. The figures are seconds of processor time, so that other load on the machine neither
+helps nor hurts anybody much, and on the clock; memory is the peak above what the loaded model takes. Ours
+also carries the teacher's top-20 at every chosen token, which TRL has no use for. The last line is one JSON
+object.
+
+    pip install 'trl==1.16.*'        not a dependency: only this bench uses it
+    python bench/train_throughput.py [--prompt 750] [--answer 400] [--rejected 1 2 4] [--student smollm2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+WAYS = ("trl", "ours", "low_memory")
+GOALS = {1: 2.2, 2: 3.0, 4: 4.5}
+
+
+def main() -> None:
+    """Run every way in a child process, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--prompt", type=int, default=750, help="tokens")
+    parser.add_argument("--answer", type=int, default=400, help="tokens")
+    parser.add_argument("--rejected", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--student", default="smollm2")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
+    parser.add_argument("--child", choices=WAYS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        print(json.dumps(measure(args.child, args)))
+        return
+    results = [_run(way, count, args) for count in args.rejected for way in args.ways]
+    for count in args.rejected:
+        _compare({result["way"]: result for result in results if result["rejected"] == count}, count)
+    print(json.dumps({"prompt": args.prompt, "answer": args.answer, "results": results}))
+
+
+def _run(way: str, rejected: int, args: argparse.Namespace) -> dict[str, Any]:
+    options = [
+        "--prompt",
+        args.prompt,
+        "--answer",
+        args.answer,
+        "--rejected",
+        rejected,
+        "--student",
+        args.student,
+    ]
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TRL_EXPERIMENTAL_SILENCE": "1"}
+    command = [sys.executable, __file__, "--child", way, *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        sys.exit(f"{way} with {rejected} rejected failed:\n{done.stderr[-2000:]}")
+    result: dict[str, Any] = {"way": way, "rejected": rejected, **json.loads(done.stdout.splitlines()[-1])}
+    print(
+        f"{rejected} rejected  {way:<10}  {result['cpu_seconds']:7.1f} s cpu  {result['seconds']:7.1f} s"
+        f"  {result['peak_mb']:7.0f} MB above the model",
+        flush=True,
+    )
+    return result
+
+
+def _compare(by_way: dict[str, dict[str, Any]], rejected: int) -> None:
+    """Ours in relation to the peer, with what was set out to be reached."""
+    peer = by_way.pop("trl", None)
+    for way, result in by_way.items() if peer else ():
+        faster = peer["cpu_seconds"] / result["cpu_seconds"]
+        smaller = result["peak_mb"] / peer["peak_mb"]
+        goal = f"goal {GOALS.get(rejected, 1.0)}x and 0.50" if way == "ours" else "goal 0.25 of the memory"
+        print(f"{rejected} rejected  {way:<10}  {faster:.2f}x as fast, {smaller:.2f} of the memory  ({goal})")
+
+
+def measure(way: str, args: argparse.Namespace) -> dict[str, Any]:
+    """One step in this process."""
+    import torch
+    from transformers import TrainerCallback
+
+    from dorpo.student import load_student
+
+    class Clock(TrainerCallback):
+        """Looks at the clocks and the memory when the step begins and ends."""
+
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+            self.begun = (time.process_time(), time.monotonic(), _memory("VmRSS"))
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            cpu, wall, resident = self.begun
+            self.result = {
+                "cpu_seconds": time.process_time() - cpu,
+                "seconds": time.monotonic() - wall,
+                "peak_mb": _memory("VmHWM") - resident,
+            }
+
+    torch.manual_seed(0)
+    student = load_student(args.student)
+    (count,) = args.rejected
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        make = trl_trainer if way == "trl" else our_trainer
+        trainer = make(student, texts(student, args, count), folder, way == "low_memory")
+        trainer.add_callback(clock)
+        trainer.train()
+    return clock.result
+
+
+def texts(student: Any, args: argparse.Namespace, rejected: int) -> tuple[list[int], list[list[int]]]:
+    """Token ids of a prompt, a chosen and the rejected answers, cut out of a module of Python's library."""
+    source = Path(argparse.__file__).read_text(encoding="utf-8")
+    ids = student.tokens.tokenizer.encode(source, add_special_tokens=False)
+    prompt, rest = ids[: args.prompt], ids[args.prompt :]
+    answers = [rest[n * args.answer : (n + 1) * args.answer] for n in range(rejected + 1)]
+    assert len(answers[-1]) == args.answer, "the source is too short"
+    return prompt, answers
+
+
+def our_trainer(student: Any, ids: tuple[list[int], list[list[int]]], folder: str, low_memory: bool) -> Any:
+    """DORPO on one group, with made-up soft labels of full width."""
+    from dorpo.align import Alignment, Kind, Target
+    from dorpo.batches import Group
+    from dorpo.trainer import DORPOConfig, DORPOTrainer
+
+    prompt, (chosen, *rejected) = ids
+    logps = tuple(math.log(p) for p in [0.8, *[0.01] * 19])
+    targets = tuple(
+        Target((token, *[other for other in range(20) if other != token][:19]), logps) for token in chosen
+    )
+    labels = Alignment((Kind.ONE_TO_ONE,) * len(chosen), targets)
+    group = Group(tuple(prompt), tuple(chosen), labels, tuple(map(tuple, rejected)))
+    config = DORPOConfig(
+        output_dir=folder, max_steps=1, use_cpu=True, save_strategy="no", low_memory=low_memory
+    )
+    return DORPOTrainer(student.model, config, [group])
+
+
+def trl_trainer(student: Any, ids: tuple[list[int], list[list[int]]], folder: str, _low_memory: bool) -> Any:
+    """The peer on the same texts, a row for every rejected answer."""
+    import pyarrow
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+    tokenizer = student.tokens.tokenizer
+    prompt, chosen, *rejected = (tokenizer.decode(part) for part in (ids[0], *ids[1]))
+    rows = [{"prompt": prompt, "chosen": chosen, "rejected": text} for text in rejected]
+    config = ORPOConfig(
+        output_dir=folder,
+        max_steps=1,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=len(rows),
+        max_length=4096,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+    # With a fingerprint of our own: some releases of its libraries cannot compute one.
+    dataset = Dataset(InMemoryTable(pyarrow.Table.from_pylist(rows)), fingerprint="bench")
+    return ORPOTrainer(model=student.model, args=config, train_dataset=dataset, processing_class=tokenizer)
+
+
+def _memory(name: str) -> float:
+    """A figure of this process in megabytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Starting an engine for a session, new or resumed, and following it from then on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from pygls.exceptions import JsonRpcException
+
+from precision_shaking.lsp import protocol
+from precision_shaking.lsp.codec import WireFormatError, from_wire
+from precision_shaking.lsp.following import Offer, follow
+from precision_shaking.lsp.rpc import RefusedError
+from precision_shaking.lsp.sessions import Session
+from precision_shaking.sape import wire
+from precision_shaking.sape.events import SessionEvent
+from precision_shaking.sape.process import EngineProcess
+
+if TYPE_CHECKING:
+    from precision_shaking.lsp.server import Server
+
+# Models that run in the engine itself: there is nobody to show a key to.
+_KEYLESS = "embedded/"
+
+
+async def launch(
+    server: Server, begin: Callable[[EngineProcess], Awaitable[wire.StartResult]], offer: Offer
+) -> Session:
+    """Start an engine, have it begin or resume a session, and follow that.
+
+    Args:
+        server: Whose session it is.
+        begin: Has the engine begin or resume.
+        offer: Asks the user about resuming the session when it breaks off.
+
+    Raises:
+        EngineError: It could not start, or refused.
+    """
+    events: asyncio.Queue[SessionEvent] = asyncio.Queue()
+    engine = await EngineProcess.start(events.put_nowait)
+    try:
+        began = await begin(engine)
+    except BaseException:
+        # Cancelled or refused: an engine that nobody knows must not stay.
+        engine.kill()
+        raise
+    session = Session(began.session, began.document, began.request, began.script, engine)
+    server.sessions.add(session)
+    server.run_task(follow(server, session, events, offer), "follow a session")
+    return session
+
+
+async def key_of(server: Server, teacher: str) -> str | None:
+    """The key that the user keeps in the editor for a teacher; None when there is none or none is needed.
+
+    Raises:
+        RefusedError: The editor's answer makes no sense.
+    """
+    if not server.settings.client_commands or teacher.startswith(_KEYLESS):
+        return None
+    try:
+        answer = await server.ask(protocol.API_KEY, protocol.ApiKeyParams(teacher))
+        return from_wire(answer, protocol.ApiKeyResult).key
+    except (WireFormatError, JsonRpcException):
+        # Never repeat what was answered: it may be the key in the wrong place.
+        raise RefusedError(f"The editor did not say which key belongs to {teacher}; set it again.") from None

@@ -1,0 +1,132 @@
+"""Sessions that broke off: found in the dataset, gone on with on the user's word, or given up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+from lsprotocol import types
+from pygls.uris import to_fs_path
+
+from precision_shaking.lsp import protocol
+from precision_shaking.lsp.dataset import run_module
+from precision_shaking.lsp.launching import key_of, launch
+from precision_shaking.lsp.rpc import RefusedError
+from precision_shaking.sape import wire
+from precision_shaking.sape.process import EngineProcess
+
+if TYPE_CHECKING:
+    from precision_shaking.lsp.server import Server
+    from precision_shaking.lsp.sessions import Session
+
+_RESUME, _ABANDON, _LATER = "Resume", "Abandon", "Later"
+
+
+async def open_sessions(server: Server) -> tuple[protocol.OpenSession, ...]:
+    """The sessions that wait to be resumed, the newest first.
+
+    Raises:
+        RefusedError: The dataset cannot be read.
+    """
+    return await _listed(server)
+
+
+async def resume(server: Server, uid: str) -> Session:
+    """Go on with a session, on its open document.
+
+    Raises:
+        RefusedError: It cannot be resumed, or its document is not open.
+        EngineError: The engine could not start.
+    """
+    (found,) = await _listed(server, uid)
+    server.document(found.uri)
+    server.sessions.reserve(found.uri)
+    try:
+        settings = await server.settings_now()
+        keys = {text: await key_of(server, text) for text in found.teachers}
+        params = wire.ResumeParams(
+            session=uid,
+            api_keys={text: key for text, key in keys.items() if key is not None},
+            db=str(settings.database) if settings.database else None,
+            execute=settings.execute,
+        )
+
+        async def begin(engine: EngineProcess) -> wire.StartResult:
+            return evolve(await engine.resume(params), document=found.uri)
+
+        session = await launch(server, begin, offer)
+    finally:
+        server.sessions.release(found.uri)
+    server.waiting.pop(found.uri, None)
+    return session
+
+
+async def abandon(server: Server, uid: str) -> None:
+    """Give up a session that waits to be resumed.
+
+    Raises:
+        RefusedError: There is none, or it is running.
+    """
+    await run_module(server, "precision_shaking", "abandon", uid)
+    for uri, session in tuple(server.waiting.items()):
+        if session.session == uid:
+            del server.waiting[uri]
+
+
+async def look(server: Server) -> None:
+    """Find out which documents have a session that waits, for an editor without a client of ours."""
+    with contextlib.suppress(RefusedError):
+        # Whoever starts a session is told what is wrong with the dataset.
+        for session in reversed(await open_sessions(server)):
+            server.waiting[session.uri] = session
+    for uri in tuple(server.workspace.text_documents):
+        offer_on(server, uri)
+
+
+def offer_on(server: Server, uri: str) -> None:
+    """Offer the session that waits on a document, once."""
+    session = server.waiting.get(uri)
+    if session is None or session.session in server.offered:
+        return
+    server.offered.add(session.session)
+    step = f"step {session.step + 1}/{session.steps}" if session.steps else "its plan"
+    question = f"The session on {Path(to_fs_path(uri) or uri).name} stopped at {step}. Resume?"
+    server.run_task(offer(server, session.session, question), "offer to resume a session")
+
+
+async def offer(server: Server, uid: str, question: str) -> None:
+    """Ask whether to go on with a session; no answer leaves it waiting."""
+    buttons = [types.MessageActionItem(title) for title in (_RESUME, _ABANDON, _LATER)]
+    chosen = await server.window_show_message_request_async(
+        types.ShowMessageRequestParams(types.MessageType.Info, question, buttons)
+    )
+    if chosen is not None and chosen.title == _RESUME:
+        await resume(server, uid)
+    elif chosen is not None and chosen.title == _ABANDON:
+        await abandon(server, uid)
+
+
+async def _listed(server: Server, *uid: str) -> tuple[protocol.OpenSession, ...]:
+    listed = json.loads(await run_module(server, "precision_shaking", "sessions", "--json", *uid))
+    return tuple(
+        protocol.OpenSession(
+            session=item["session"],
+            uri=_uri(item["document"]),
+            request=item["request"],
+            created_at=item["created_at"],
+            step=item["step"],
+            steps=item["steps"],
+            text=item["text"],
+            teachers=tuple(item["teachers"]),
+        )
+        for item in listed["sessions"]
+    )
+
+
+def _uri(document: str) -> str:
+    """The document's URI; the command line names files by their paths."""
+    path = Path(document)
+    return path.as_uri() if path.is_absolute() else document

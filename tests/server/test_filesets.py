@@ -6,9 +6,12 @@ import pytest
 
 from precision_shaking.document import DocumentError
 from precision_shaking.documents import Documents, named_files
+from precision_shaking.sape.execution import Backend, execute_in_copy
 from precision_shaking.sape.instances.documents import DocumentFaultError, SeveralFiles
 from precision_shaking.sape.instances.filesets import FileSetError, parse, render
 from precision_shaking.sape.instances.workspace import WorkspaceError, copy_workspace, workspace_of
+from precision_shaking.sape.sandbox.probe import probe
+from precision_shaking.sape.vocabulary import Outcome
 
 SET = {"a.py": "a = 1\n", "pkg/b.py": "b = 2\n\n\nprint(b)\n", "empty.py": ""}
 BAD_PATHS = [
@@ -169,6 +172,31 @@ def test_a_copy_has_what_a_command_needs_and_nothing_that_is_nobodys_business(tm
         file.truncate(60 * 1024**2)
     with pytest.raises(WorkspaceError, match="too large"):
         copy_workspace(root, {}, tmp_path / "copy2")
+
+
+@pytest.mark.parametrize(
+    "backend", [pytest.param(Backend.BUBBLEWRAP, marks=pytest.mark.sandbox), Backend.PROCESS]
+)
+async def test_a_command_works_on_a_copy_under_every_backend(tmp_path, backend):
+    copy_workspace(None, {"a.py": "print('ran')\nopen('new', 'w')\n"}, tmp_path / "copy")
+    execution = await execute_in_copy(tmp_path / "copy", ["python", "-B", "a.py"], backend=backend)
+    assert (execution.outcome, execution.output, execution.backend) == (Outcome.OK, "ran\n", backend)
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == ["a.py"]
+
+
+async def test_a_command_is_isolated_or_not_run(tmp_path, monkeypatch):
+    # A machine without bubblewrap is one on which it is not found.
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    probe.cache_clear()
+    try:
+        copy_workspace(None, {"a.py": "print('ran')\n"}, tmp_path / "copy")
+        refused = await execute_in_copy(tmp_path / "copy", ["python", "a.py"])
+        agreed = await execute_in_copy(tmp_path / "copy", ["python", "a.py"], backend=None)
+    finally:
+        probe.cache_clear()
+    assert (refused.outcome, refused.backend) == (Outcome.SANDBOX_UNAVAILABLE, "none")
+    assert "install the package bubblewrap" in refused.detail
+    assert (agreed.outcome, agreed.backend) == (Outcome.OK, "process")
 
 
 def test_the_workspace_is_the_marked_folder_above_or_the_files_own(tmp_path):

@@ -15,7 +15,7 @@ from precision_shaking.sape.instances.catalogue import find
 from precision_shaking.sape.instances.filesets import parse, render
 from precision_shaking.sape.resuming import recall
 from precision_shaking.sape.session import Session, SessionError
-from precision_shaking.sape.teachers import connect, parse_teacher
+from precision_shaking.sape.teachers import TeacherError, connect, parse_teacher
 from precision_shaking.sape.wire import AnswerParams, StartParams
 from tests.server.test_session import Audience
 
@@ -234,7 +234,7 @@ async def test_a_users_fifth_has_its_own_agents_edges_and_pools(store, tmp_path)
 
 async def test_a_declaration_brings_no_teachers_of_its_own(store, tmp_path):
     declare(tmp_path, FIFTH.format(lead="openai/x@http://evil.example/v1"))
-    with ScriptedTeacher(ASKED) as teacher, pytest.raises(SessionError, match="add it to your teachers"):
+    with ScriptedTeacher(ASKED) as teacher, pytest.raises(TeacherError, match="add it to your teachers"):
         await play(store, Audience(), tmp_path, "mine", "a = 1\n", teacher)
 
 

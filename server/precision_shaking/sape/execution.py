@@ -122,7 +122,7 @@ async def execute_in_copy(
     command: Sequence[str],
     *,
     limits: ExecutionLimits = ExecutionLimits(),  # noqa: B008 - frozen
-    backend: Backend | None = None,
+    backend: Backend | None = Backend.BUBBLEWRAP,
 ) -> Execution:
     """Run a command in a copy of a folder and say how it ended, as `execute` does for a script.
 
@@ -130,13 +130,13 @@ async def execute_in_copy(
         folder: What is copied; it stays as it is. Everybody has to be allowed to read it.
         command: The words of the command; a first word `python` is the interpreter this program runs under.
         limits: What it may use.
-        backend: None isolates it or does not run it: only the user can agree to `PROCESS`.
+        backend: As for `execute`; unless the user agreed to something else, it is isolated or not run.
     """
     if os.name != "posix":
         return _not_run(
             "Commands cannot be run safely on Windows: open the folder in WSL 2 to have them run."
         )
-    choice = await asyncio.to_thread(_choose, None, backend or Backend.BUBBLEWRAP)
+    choice = await asyncio.to_thread(_choose, None, backend)
     if choice.backend is Backend.NONE:
         return _not_run(choice.why)
     program, *words = command

@@ -20,7 +20,7 @@ from precision_shaking.sape.optimizing.equipping import EquippedChannel
 from precision_shaking.sape.recording import RecordingChannel
 from precision_shaking.sape.replaying import ReplayChannel
 from precision_shaking.sape.resuming import ResumeError, recall, with_keys
-from precision_shaking.sape.session import Session, SessionError
+from precision_shaking.sape.session import Session
 from precision_shaking.sape.teachers import Teacher, TeacherError, connect
 
 
@@ -47,10 +47,7 @@ def open_session(
                 session, began = _resume(params, emit, resources)
             else:
                 session, began = _start(params, emit, resources)
-        except (
-            *(TeacherError, ChannelError, StoreError, ResumeError),
-            *(DeclarationError, SessionError),
-        ) as error:
+        except (TeacherError, ChannelError, StoreError, ResumeError, DeclarationError) as error:
             raise wire.WireError(str(error)) from error
         result = wire.StartResult(session.uid, began.document, began.request, began.script)
         return Opened(session, result, resources.pop_all())

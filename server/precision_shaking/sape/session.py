@@ -25,13 +25,14 @@ from precision_shaking.sape.channel import Channel, ChannelError, DirectChannel
 from precision_shaking.sape.consulting import Consultant
 from precision_shaking.sape.execution import trim_traceback
 from precision_shaking.sape.instances.catalogue import default
-from precision_shaking.sape.instances.declaration import ROLES, Instance
+from precision_shaking.sape.instances.declaration import Instance
 from precision_shaking.sape.instances.documents import DocumentFaultError
 from precision_shaking.sape.instances.executing import Candidate
 from precision_shaking.sape.journal import Standing
 from precision_shaking.sape.narration import narrate, retell
+from precision_shaking.sape.pools import pools_of
 from precision_shaking.sape.recorder import Evidence, Recorder
-from precision_shaking.sape.resuming import Resumed, settings, teacher_text
+from precision_shaking.sape.resuming import Resumed, settings
 from precision_shaking.sape.routes import Place
 from precision_shaking.sape.teachers import Teacher, TeacherError
 from precision_shaking.sape.vocabulary import DecidedBy, Help, Limits, Outcome, Phase, Verdict
@@ -57,7 +58,7 @@ class Session:
         resumed: The session as an engine before this one left it; None for a new session.
 
     Raises:
-        SessionError: The instance wants a teacher that the session does not have.
+        TeacherError: The instance wants a teacher that the session does not have.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Session:
         self._params = params
         self._instance = instance or default()
         self._teachers = teachers
-        pools = _pools(self._instance, teachers)
+        pools = pools_of(self._instance, teachers)
         # Whose teachers the workflow counts.
         self._workers = pools["worker"]
         self._root = Path(params.workspace) if params.workspace else None
@@ -313,24 +314,6 @@ class Session:
     async def _hear_help(self) -> h.Event:
         answer = await _asked(self._help)
         return h.Helped(Help(answer.choice), _ended(answer.script))
-
-
-def _pools(instance: Instance, teachers: Sequence[Teacher]) -> dict[str, Sequence[Teacher]]:
-    """Each agent's teachers: all of the session's, or those of them that its declaration names.
-
-    No others: a declaration may come with somebody else's workspace, and must not choose who reads the user's
-    text or gets their keys.
-    """
-    pools: dict[str, Sequence[Teacher]] = {}
-    for place in ROLES:
-        names = instance.agents[place].teachers if place in instance.agents else ()
-        known = {teacher_text(teacher.access): teacher for teacher in teachers}
-        if missing := [name for name in names if name not in known]:
-            raise SessionError(
-                f"The instance {instance.name} wants {missing[0]} as its {place}: add it to your teachers."
-            )
-        pools[place] = [known[name] for name in names] or teachers
-    return pools
 
 
 async def _asked(question: asyncio.Future[T] | None) -> T:

@@ -178,7 +178,7 @@ async def _run_in_copy(candidate: Candidate, command: Sequence[str], seconds: fl
             return _not_run(str(error))
         except OSError as error:
             return _not_run(f"The workspace cannot be copied for a run: {error.strerror}.")
-        backend = Backend.PROCESS if candidate.unprotected else None
+        backend = None if candidate.unprotected else Backend.BUBBLEWRAP
         return await execute_in_copy(copy, command, limits=limits, backend=backend)
 
 

@@ -76,7 +76,6 @@ def peer(tokens: int) -> Callable[[int | None, bool], list[int]]:
         n_threads=1,
         n_threads_batch=1,
         logits_all=True,
-        flash_attn=True,
         verbose=False,
     )
     prompt = llama.tokenize(PROMPT.encode(), add_bos=False)

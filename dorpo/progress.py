@@ -10,6 +10,7 @@ from attrs import define, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from dorpo.durations import in_words
 from dorpo.training_events import (
     TrainingEvaluated,
     TrainingEvent,
@@ -79,7 +80,7 @@ class Bar:
             case TrainingFinished():
                 self.close()
                 done = "Saved" if event.status == "done" else "Cancelled; what was learned so far is saved"
-                self._say(f"{done} in {event.output} after {_duration(event.seconds)}.")
+                self._say(f"{done} in {event.output} after {in_words(event.seconds)}.")
             case TrainingFailed():
                 self.close()
                 self._say(event.message)
@@ -93,7 +94,7 @@ class Bar:
         rows = f"{_count(event.rows, 'row')} with {_count(event.prompts, 'prompt')}"
         self._say(
             f"Training {event.student} on {event.device}: {rows}, {event.tokens:,} tokens, "
-            f"{_count(event.steps, 'step')}, about {_duration(event.estimate_seconds)}."
+            f"{_count(event.steps, 'step')}, about {in_words(event.estimate_seconds)}."
         )
         if event.skipped:
             self._say(f"{_count(event.skipped, 'row')} left out: longer than the student can read.")
@@ -134,15 +135,7 @@ def _figures(event: TrainingEvaluated) -> str:
 
 def _describe(event: TrainingProgress) -> str:
     odds = "" if event.or_loss is None else f", odds ratio {event.or_loss:.3f}"
-    return f"loss {event.loss:.3f}, KL {event.kl:.3f}{odds}, {_duration(event.eta_seconds)} left"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    return f"loss {event.loss:.3f}, KL {event.kl:.3f}{odds}, {in_words(event.eta_seconds)} left"
 
 
 def _count(number: int, thing: str) -> str:

@@ -16,10 +16,13 @@ from transformers import PrinterCallback, ProgressCallback, set_seed
 from dorpo.batches import encode_rows
 from dorpo.callbacks import ReportProgress, StopWhenAsked
 from dorpo.cancellation import Cancellation, TrainingCancelledError
+from dorpo.checkpoints import Checkpoint
 from dorpo.evaluate import evaluate
+from dorpo.resumable import ResumableTrainer
+from dorpo.resuming import identity
 from dorpo.store import Row, Store
 from dorpo.student import Student, StudentError, load_student
-from dorpo.trainer import DORPOConfig, DORPOTrainer
+from dorpo.trainer import DORPOConfig
 from dorpo.training_events import TrainingEvaluated, TrainingEvent, TrainingFinished, TrainingStarted
 from dorpo.training_plan import TrainingPlan, choose_device, make_plan, time_forward
 from dorpo.training_request import TrainingRefusedError, TrainingRequest
@@ -40,6 +43,7 @@ class Training:
         fingerprint: Of these rows.
         report: Gets every event.
         cancellation: The user's wish to stop.
+        checkpoint: Where to go on from, see `dorpo.resuming`.
         uid: Its name in the dataset.
     """
 
@@ -48,6 +52,7 @@ class Training:
     fingerprint: str
     report: Callable[[TrainingEvent], None]
     cancellation: Cancellation
+    checkpoint: Checkpoint | None = None
     uid: str = field(factory=lambda: uuid.uuid4().hex)
     _begun: float = field(factory=time.monotonic, init=False)
     _figures: dict[str, Any] = field(factory=dict, init=False)
@@ -126,11 +131,13 @@ class Training:
             StopWhenAsked(self.cancellation),
             ReportProgress(self.report, seconds_after=time.monotonic() - begun),
         ]
-        trainer = DORPOTrainer(student.model, self._config(plan, device), plan.trained, callbacks=watchers)
+        about = identity(self.request, self.fingerprint)
+        config = self._config(plan, device)
+        trainer = ResumableTrainer(student.model, config, plan.trained, callbacks=watchers, about=about)
         # The Trainer's own progress goes to standard output, which belongs to ours.
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
-        trainer.train()
+        trainer.go_on(self.checkpoint)
         self._last_step, self._log = trainer.state.global_step, trainer.state.log_history
         self._evaluate(student, plan, "after")
 
@@ -154,7 +161,8 @@ class Training:
             low_memory=self.request.low_memory,
             use_cpu=device == "cpu",
             bf16=device == "cuda" and torch.cuda.is_bf16_supported(),
-            save_strategy="no",
+            save_strategy="steps" if self.request.save_steps else "no",
+            save_steps=self.request.save_steps or 1,
         )
 
     def _save(self, student: Student, status: str) -> None:

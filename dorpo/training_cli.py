@@ -17,6 +17,7 @@ from rich.console import Console
 from dorpo.cancellation import Cancellation, TrainingCancelledError
 from dorpo.paths import default_path
 from dorpo.progress import Bar, JsonLines
+from dorpo.resuming import starting_point
 from dorpo.training_events import TrainingEvent, TrainingFailed
 from dorpo.training_request import TrainingRefusedError, TrainingRequest, prepare_output, read_rows
 
@@ -51,6 +52,10 @@ def add_arguments(subparsers: Any) -> None:
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--device", default=defaults.device, choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--low-memory", action="store_true", help="somewhat slower, with much less memory")
+    parser.add_argument("--save-steps", type=_positive, metavar="N", help="a checkpoint every so many steps")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint, if there is one"
+    )
     parser.add_argument("--allow-download", action="store_true", help="fetch the student from the hub")
     parser.add_argument("--json", action="store_true", help="write JSON lines to standard output")
     parser.set_defaults(run=run)
@@ -90,12 +95,13 @@ def run(args: argparse.Namespace) -> int:
 def _train(request: TrainingRequest, report: Callable[[TrainingEvent], None]) -> int:
     rows, fingerprint = read_rows(request)
     prepare_output(request.output)
+    checkpoint = starting_point(request, fingerprint)
     cancellation = Cancellation()
     with signals_to(cancellation.request):
         # Loads torch, which takes seconds: only after everything that can be refused at once.
         from dorpo.training import Training
 
-        status = Training(request, rows, fingerprint, report, cancellation).run()
+        status = Training(request, rows, fingerprint, report, cancellation, checkpoint).run()
     return _CANCELLED if status == "cancelled" else 0
 
 

@@ -33,9 +33,12 @@ class TrainingRequest:
         min_rows: Fewer rows are refused.
         holdout: Share of the sessions kept for the evaluation, once there are enough of them.
         seed: Of the data order and the adapters.
+        split_seed: Of the choice of the sessions kept for the evaluation; None takes `seed`.
         device: auto, cpu, cuda or mps.
         low_memory: Whether to compute more and keep the activations of one text at a time.
         allow_download: Whether a student may be fetched from the hub.
+        save_steps: Optimizer steps between two checkpoints; None writes none.
+        resume: Whether to go on from the output folder's last checkpoint, if there is one.
     """
 
     db: Path
@@ -51,9 +54,12 @@ class TrainingRequest:
     min_rows: int = 1
     holdout: float = 0.1
     seed: int = 0
+    split_seed: int | None = None
     device: str = "auto"
     low_memory: bool = False
     allow_download: bool = False
+    save_steps: int | None = None
+    resume: bool = False
 
 
 def read_rows(request: TrainingRequest) -> tuple[list[Row], str]:

@@ -6,6 +6,9 @@ import type { SessionBook } from "./sessionBook";
 import type { Session } from "./sessions";
 import { fileName, stepOf } from "./wording";
 
+/** The editor keeps a notification up for some time, so that a short thought's would lie beside its proposal. */
+export const WORTH_SAYING_MS = 700;
+
 interface Shown {
   readonly report: (message: string) => void;
   readonly close: () => void;
@@ -44,26 +47,35 @@ export class Thinking implements vscode.Disposable {
   }
 
   private open(session: Session): Shown {
+    let last = "";
+    let report = (message: string): void => {
+      last = message;
+    };
     let close: () => void = () => undefined;
     const closed = new Promise<void>((resolve) => {
       close = resolve;
     });
-    let report: (message: string) => void = () => undefined;
-    void vscode.window.withProgress(
-      { location: vscode.ProgressLocation.Notification, title: fileName(session.uri), cancellable: true },
-      (progress, token) => {
-        report = (message) => {
-          progress.report({ message });
-        };
-        token.onCancellationRequested(() => {
-          this.cancel(session.uid);
-        });
-        return closed;
-      },
-    );
+    const soon = setTimeout(() => {
+      void vscode.window.withProgress(
+        { location: vscode.ProgressLocation.Notification, title: fileName(session.uri), cancellable: true },
+        (progress, token) => {
+          report = (message) => {
+            progress.report({ message });
+          };
+          report(last);
+          token.onCancellationRequested(() => {
+            this.cancel(session.uid);
+          });
+          return closed;
+        },
+      );
+    }, WORTH_SAYING_MS);
     const shown = {
-      close,
-      report: (message: string) => {
+      close: (): void => {
+        clearTimeout(soon);
+        close();
+      },
+      report: (message: string): void => {
         report(message);
       },
     };

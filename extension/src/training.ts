@@ -50,5 +50,7 @@ function sentence(result: { status: string; output: string; metrics: Record<stri
     .filter((entry): entry is [string, number] => typeof entry[1] === "number")
     .map(([name, value]) => `${name.replaceAll("_", " ")} ${Number(value.toPrecision(3))}`);
   const done = result.status === "finished" ? "The small model is trained" : `The training was ${result.status}`;
-  return [`${done}: ${result.output}`, ...numbers].join(", ") + ".";
+  // The log has the whole path.
+  const folder = result.output.replace(/[\\/]+$/, "").replace(/^.*[\\/]/, "");
+  return [`${done}: ${folder}`, ...numbers].join(", ") + ".";
 }

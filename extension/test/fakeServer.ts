@@ -7,7 +7,7 @@ import type { Connection } from "../src/server";
 type Handler = (params: unknown) => unknown;
 type Cancellation = { onCancellationRequested(listener: () => void): unknown } | undefined;
 
-export const URI = "file:///work/greet.py";
+export const URI = "file:///home/user/greet.py";
 export const SESSION = "Session-1";
 
 export class FakeServer {

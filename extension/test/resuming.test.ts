@@ -64,9 +64,9 @@ describe("a session whose document is open", () => {
 });
 
 test("a session is offered when its document opens", async () => {
-  await begun([{ ...WAITING, uri: "file:///work/other.py" }], "Resume");
+  await begun([{ ...WAITING, uri: "file:///home/user/other.py" }], "Resume");
   assert.deepEqual(stage.editor.shown, []);
-  stage.editor.opened.fire(stage.editor.open(Uri.parse("file:///work/other.py"), "print()\n"));
+  stage.editor.opened.fire(stage.editor.open(Uri.parse("file:///home/user/other.py"), "print()\n"));
   await settled();
   assert.deepEqual(stage.editor.shown, ["The session on other.py stopped at step 1/2. Resume?"]);
   assert.deepEqual(stage.server.last("resumeSession"), { session: SESSION });

@@ -1,8 +1,9 @@
 /** A session as a user has it, from the input box to the closed diff. */
 
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, describe, test } from "node:test";
+import { afterEach, beforeEach, describe, test, type TestContext } from "node:test";
 
+import { WORTH_SAYING_MS } from "../src/thinking";
 import { SESSION, URI, USAGE } from "./fakeServer";
 import { Uri } from "./fakeTypes";
 import { diffs, newStage, rightSide, settled, type Stage } from "./stage";
@@ -266,23 +267,69 @@ describe("when no teacher could do a step", () => {
 });
 
 describe("while agents work", () => {
-  test("a notification and the status bar say who, and its cancel stops the session", async () => {
+  const working = { kind: "agent_started", agent: "worker", teacher: "a/b", step: 0, cycle: 1 } as const;
+
+  /** Have the agents at work, on a clock that the test moves. */
+  async function begin(context: TestContext): Promise<void> {
+    context.mock.timers.enable({ apis: ["setTimeout"] });
     await stage.run("start", undefined, "greet");
     stage.server.event({ kind: "plan_ready", steps: ["greet"] });
     stage.server.event({ kind: "step_started", step: 0, text: "greet" });
-    stage.server.event({ kind: "agent_started", agent: "worker", teacher: "a/b", step: 0, cycle: 1 });
+    stage.server.event(working);
+  }
+
+  test("a notification and the status bar say who, and its cancel stops the session", async (context) => {
+    await begin(context);
     assert.match(stage.editor.statusItem.text, /worker is writing… step 1\/1/);
+    context.mock.timers.tick(WORTH_SAYING_MS);
     const thinking = stage.editor.progresses.at(-1);
     assert.ok(thinking);
     assert.deepEqual(thinking.reports.at(-1), { message: "worker is writing… step 1/1" });
-    stage.server.propose();
-    await settled();
-    assert.equal(thinking.open, false);
-    stage.server.event({ kind: "agent_started", agent: "lead", teacher: "a/b", step: 0, cycle: 2 });
-    stage.editor.progresses.at(-1)?.cancel();
+    thinking.cancel();
     await settled();
     assert.deepEqual(stage.server.last("stopSession"), { session: SESSION });
   });
+
+  /** How many notifications of work under way are there? */
+  function shown(): number {
+    return stage.editor.progresses.filter(({ open }) => open).length;
+  }
+
+  const ends: Readonly<Record<string, () => void>> = {
+    "a proposal": () => {
+      stage.server.propose();
+    },
+    "a call for help": () => {
+      stage.server.event({ kind: "help_needed", step: 0, text: "No teacher could.", choices: ["stop"] });
+    },
+    "the session's end": () => {
+      stage.server.event({
+        ...{ kind: "session_finished", session: SESSION, status: "abandoned", script: "", rows: 0, soft_labels: 0 },
+        ...USAGE,
+      });
+    },
+    "its failure": () => {
+      stage.server.event({ kind: "session_failed", session: SESSION, message: "gone" });
+    },
+    "the server's": () => {
+      stage.server.crash();
+    },
+  };
+  for (const [what, end] of Object.entries(ends)) {
+    test(`the notification goes with ${what}, and does not come when that was quick`, async (context) => {
+      await begin(context);
+      context.mock.timers.tick(WORTH_SAYING_MS);
+      assert.equal(shown(), 1);
+      end();
+      await settled();
+      assert.equal(shown(), 0);
+      const before = stage.editor.progresses.length;
+      stage.server.event(working);
+      end();
+      context.mock.timers.tick(2 * WORTH_SAYING_MS);
+      assert.equal(stage.editor.progresses.length, before);
+    });
+  }
 
   test("what they write streams into the output, under the name of its field", async () => {
     await stage.run("start", undefined, "greet");

@@ -6,8 +6,8 @@ import { answered, apply, newSession, propose, type Session } from "../src/sessi
 import { proposalOf } from "./fakeServer";
 
 const PLANNED = after(
-  newSession("session-1", "file:///work/greet.py"),
-  { kind: "session_started", session: "session-1", document: "file:///work/greet.py", request: "greet", teachers: ["a/b"] },
+  newSession("session-1", "file:///home/user/greet.py"),
+  { kind: "session_started", session: "session-1", document: "file:///home/user/greet.py", request: "greet", teachers: ["a/b"] },
   { kind: "agent_started", agent: "planner", teacher: "a/b", step: null, cycle: null },
   { kind: "plan_ready", steps: ["one", "two"] },
   { kind: "step_started", step: 0, text: "one" },

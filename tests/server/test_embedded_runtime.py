@@ -52,7 +52,6 @@ def test_captured_logprobs_are_those_of_an_independent_softmax() -> None:
         n_batch=ModelOptions().batch,
         n_threads=1,
         n_threads_batch=1,
-        flash_attn=True,
         logits_all=True,
         verbose=False,
     )

@@ -17,7 +17,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from dorpo.rendering import UnreadableAnswerError, parse_response, render_prompt, render_response, to_messages
 from dorpo.softlabels import MAX_TOP, TokenScore
-from precision_shaking.sape.embedded.grammar import Field, marker_grammar
+from precision_shaking.sape.embedded.grammar import Code, Field, marker_grammar
 from precision_shaking.sape.formats import read_items, split_fields, whole_characters
 
 Messages = list[dict[str, str]]
@@ -127,15 +127,22 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
         """Send one request and read its answer. `lm_kwargs`: the keys of `lm15.Config`."""
         self.exchange.messages = self.format(signature, demos, inputs)
         if self._respond is None:
-            self.exchange.take(await lm.acall(request=self._request(lm, lm_kwargs)))
+            request = self._request(lm, lm_kwargs, self._draft(inputs))
+            self.exchange.take(await lm.acall(request=request))
         else:
             await self._respond(self.exchange)
         return [self.parse(signature, self.exchange.text or "")]
 
-    def _request(self, lm: dspy.LM, options: dict[str, Any]) -> lm15.Request:
+    def _draft(self, inputs: dict[str, Any]) -> str:  # noqa: ARG002 -- see WorkerAdapter
+        """A text that the answer will mostly copy; it makes models that take one faster."""
+        return ""
+
+    def _request(self, lm: dspy.LM, options: dict[str, Any], draft: str) -> lm15.Request:
         system, *chat = self.exchange.messages
-        if "gbnf" in lm.supported_params:
-            options = {**options, "extensions": {"metadata": {"gbnf": marker_grammar(self._shape)}}}
+        # Only the embedded model: OpenAI's `prediction` and log-probabilities exclude each other.
+        hints = {"gbnf": marker_grammar(self._shape), "draft": draft}
+        if hints := {name: hint for name, hint in hints.items() if hint and name in lm.supported_params}:
+            options = {**options, "extensions": {"metadata": hints}}
         return lm15.Request(
             model=lm.model,
             system=system["content"],
@@ -170,6 +177,12 @@ class WorkerAdapter(MarkerAdapter):
             shown.append({"role": "user", "content": prompt})
             shown.append({"role": "assistant", "content": render_response(demo["reasoning"], demo["script"])})
         return [system, *shown, user]
+
+    def _draft(self, inputs: dict[str, Any]) -> str:
+        """The answer as it would be if nothing had to change."""
+        fence = next((field.content.language for field in self._shape if isinstance(field.content, Code)), "")
+        script = inputs["current_script"].strip("\n")
+        return render_response("", f"```{fence}\n{script}\n```")
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         """Reasoning and script.

@@ -7,6 +7,7 @@ itself how it went.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from pygls.exceptions import JsonRpcInvalidParams
@@ -54,7 +55,7 @@ def register(server: Server) -> None:
 
     async def training() -> None:
         result = await train(server, StartTrainingParams())
-        server.say(f"The training is {result.status}; the student is in {result.output}.")
+        server.say(f"The training is {result.status}; the student is in {Path(result.output).name}.")
 
     _register(server, "start", start, 1, 2)
     _register(server, "accept", answer(Verdict.ACCEPTED), 1, 1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
+from dorpo.durations import in_words
 from precision_shaking.lsp import protocol
 from precision_shaking.lsp.progress import Bar, progress
 from precision_shaking.lsp.rpc import CANCELLED_BY_CLIENT, RefusedError, request
@@ -12,6 +14,8 @@ from precision_shaking.lsp.server import Server
 
 if TYPE_CHECKING:
     from precision_shaking.lsp.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 # The trainer's exit status after it was interrupted and has saved.
 _CANCELLED = 130
@@ -47,7 +51,10 @@ async def train(server: Server, params: protocol.StartTrainingParams) -> protoco
             trainer.interrupt()
             bar.report("Saving what was learned")
             last = await listening
-    return _result(trainer, last)
+    result = _result(trainer, last)
+    # Where it is in full: a notification has room for the folder's name alone.
+    logger.info("The training is %s; its folder is %s", result.status, result.output)
+    return result
 
 
 async def _listen(trainer: Trainer, bar: Bar) -> dict[str, Any]:
@@ -66,7 +73,7 @@ def _show(bar: Bar, message: dict[str, Any]) -> None:
     if isinstance(loss := message.get("loss"), float):
         parts.append(f"loss {loss:.3f}")
     if isinstance(eta := message.get("eta_seconds"), int | float):
-        parts.append(f"{int(eta) // 60}:{int(eta) % 60:02} left")
+        parts.append(f"{in_words(eta)} left")
     bar.report(", ".join(parts), min(100, 100 * step // steps) if steps else None)
 
 

@@ -39,8 +39,9 @@ def embedded_lm(
 ) -> dspy.LM:
     """Make a DSPy language model that runs in this process.
 
-    Nothing is cached or retried: the same prompt must be able to give another answer. A grammar for one call
-    goes into its config: `predict(config={"metadata": {"gbnf": …}}, …)`.
+    Nothing is cached or retried: the same prompt must be able to give another answer. A grammar for one call,
+    and a text that its answer will mostly copy, go into its config:
+    `predict(config={"metadata": {"gbnf": …, "draft": …}}, …)`.
 
     Args:
         name: `embedded/smollm2` or `embedded/` and the path of a .gguf file.
@@ -76,7 +77,7 @@ class _Handle:
     """What both engines know, and how DSPy copies and saves them."""
 
     supported_params: ClassVar[frozenset[str]] = frozenset(
-        {"temperature", "max_tokens", "top_p", "top_k", "seed", "logprobs", "top_logprobs", "gbnf"}
+        {"temperature", "max_tokens", "top_p", "top_k", "seed", "logprobs", "top_logprobs", "gbnf", "draft"}
     )
 
     def __init__(

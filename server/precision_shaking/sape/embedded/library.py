@@ -18,7 +18,13 @@ from precision_shaking.sape.embedded.errors import EmbeddedModelUnavailableError
 _LOGGER = logging.getLogger(__name__)
 # ggml's levels, one step quieter: its informational lines are of interest to nobody but a developer.
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.ERROR, 4: logging.DEBUG}
-_NEEDED = ("llama_memory_seq_rm", "llama_set_abort_callback", "llama_vocab_is_eog", "llama_sampler_apply")
+_NEEDED = (
+    "llama_memory_seq_rm",
+    "llama_model_is_hybrid",
+    "llama_set_abort_callback",
+    "llama_vocab_is_eog",
+    "llama_sampler_apply",
+)
 
 HOW_TO_INSTALL = (
     "run `pip install 'precision-shaking[embedded]'` (building it needs a C/C++ compiler, such as Debian's "

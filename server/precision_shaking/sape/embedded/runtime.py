@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 from attrs import frozen
 
 from precision_shaking.sape.embedded.abort import AbortFlag
+from precision_shaking.sape.embedded.drafting import Drafter
 from precision_shaking.sape.embedded.errors import (
     AbortedError,
     EmbeddedModelUnavailableError,
@@ -59,12 +60,14 @@ class Ending:
         tokens: Length of the answer.
         prompt_tokens: Length of the prompt.
         reused: How many of the prompt's tokens were still in the context.
+        passes: Decodes that the answer took: as many as tokens, or fewer where a draft was right.
     """
 
     reason: Literal["stop", "length"]
     tokens: int
     prompt_tokens: int
     reused: int
+    passes: int
 
 
 class Runtime:
@@ -93,6 +96,8 @@ class Runtime:
         self._library, self._context, self._batch = library, context, batch
         self._batch_size = options.batch
         self._memory = library.llama_get_memory(context)
+        # A recurrent state cannot be wound back by the tokens of a wrong guess.
+        self._forgets = not (library.llama_model_is_recurrent(model) or library.llama_model_is_hybrid(model))
         self._held: list[int] = []  # the tokens whose keys and values are in the context
         self._read = 0  # how many of them were decoded as a prompt, in batches
         self._abort = AbortFlag()
@@ -103,14 +108,23 @@ class Runtime:
         self._abort = abort
 
     def generate(
-        self, prompt: Sequence[int], settings: Settings, on_token: Callable[[Decoded], None]
+        self,
+        prompt: Sequence[int],
+        settings: Settings,
+        on_token: Callable[[Decoded], None],
+        draft: Sequence[int] = (),
     ) -> Ending:
         """Answer a prompt, token by token.
+
+        With a draft, and a temperature of 0, several tokens are decoded at once: those that the draft lets
+        expect. Each is kept only if it is what the model chooses there, so the answer is the one without a
+        draft but for near-ties, where the kernels for one token and for many may round to either side.
 
         Args:
             prompt: Token ids.
             settings: Length, sampling, grammar, log-probabilities.
             on_token: Called with every token of the answer as it is chosen; not with the one that ends it.
+            draft: Token ids of a text that the answer is expected to copy for the most part.
 
         Raises:
             PromptTooLongError: No room for an answer.
@@ -122,19 +136,37 @@ class Runtime:
             raise PromptTooLongError(
                 f"The prompt has {len(prompt)} tokens and the model reads {self.context_size}: shorten it."
             )
+        drafter = Drafter(draft if settings.temperature <= 0 and self._forgets else ())
         with Sampler(self._library, self.tokenizer.vocabulary, settings) as sampler:
             reused = self._read_prompt(prompt[:-1])
-            self._decode(prompt[-1:], outputs="last")
-            limit = min(settings.max_tokens, room)
-            for written in range(limit):
-                logits = self._last_logits()
-                token = sampler.choose(logits)
-                if self.tokenizer.ends(token):
-                    return Ending("stop", written, len(prompt), reused)
-                on_token(Decoded(token, _score(logits, token, settings.top_logprobs)))
-                if written + 1 < limit:
-                    self._decode([token], outputs="last")
-        return Ending("length", limit, len(prompt), reused)
+            newest, written, passes, limit = prompt[-1], 0, 0, min(settings.max_tokens, room)
+            while written < limit:
+                guess = drafter.propose(min(limit - written, self._batch_size) - 1)
+                passes += 1
+                for token, logits in self._chosen_after(newest, guess, sampler):
+                    if self.tokenizer.ends(token):
+                        return Ending("stop", written, len(prompt), reused, passes)
+                    on_token(Decoded(token, _score(logits, token, settings.top_logprobs)))
+                    drafter.confirm(token)
+                    newest, written = token, written + 1
+        return Ending("length", limit, len(prompt), reused, passes)
+
+    def _chosen_after(
+        self, newest: int, guess: Sequence[int], sampler: Sampler
+    ) -> Iterator[tuple[int, Floats]]:
+        """Decode the newest token with a guess at those after it, and choose up to the first one it missed.
+
+        Yields:
+            Each chosen token, and the logits it was chosen from, a view that the next decode overwrites.
+        """
+        start, expected = len(self._held), [*guess, None]
+        self._decode([newest, *guess], outputs="all")
+        for row, logits in enumerate(self._logits(len(expected))):
+            token = sampler.choose(logits)
+            yield token, logits
+            if token != expected[row]:
+                self._truncate(start + row + 1)
+                return
 
     def score(self, prompt: Sequence[int], answer: Sequence[int], k: int) -> list[TokenScores]:
         """Score a known answer in one teacher-forced pass.
@@ -164,9 +196,7 @@ class Runtime:
         for start in range(0, len(answer), step):
             part = given[start : start + step]
             self._decode(part, outputs="all")
-            rows = self._library.llama_get_logits(self._context)
-            logits = np.ctypeslib.as_array(rows, shape=(len(part), self.tokenizer.size))
-            scores += score_rows(logits, np.array(answer[start : start + step], np.int32), k)
+            scores += score_rows(self._logits(len(part)), np.array(answer[start : start + step], np.int32), k)
         return scores
 
     def _read_prompt(self, prompt: Sequence[int]) -> int:
@@ -188,7 +218,7 @@ class Runtime:
         del self._held[length:]
         self._read = min(self._read, length)
 
-    def _decode(self, tokens: Sequence[int], outputs: Literal["none", "last", "all"]) -> None:
+    def _decode(self, tokens: Sequence[int], outputs: Literal["none", "all"]) -> None:
         """Append at most one batch of tokens to the context."""
         if self._abort.is_set():
             raise AbortedError
@@ -198,8 +228,6 @@ class Runtime:
             batch.token[row], batch.pos[row] = token, start + row
             batch.n_seq_id[row], batch.seq_id[row][0] = 1, 0
             batch.logits[row] = outputs == "all"
-        if outputs == "last":
-            batch.logits[len(tokens) - 1] = True
         result = self._library.llama_decode(self._context, batch)
         if result != 0:
             self._truncate(start)  # part of the batch may have been processed
@@ -208,10 +236,10 @@ class Runtime:
             raise RuntimeError(f"llama.cpp could not decode {len(tokens)} tokens at {start}: {result}")
         self._held += tokens
 
-    def _last_logits(self) -> Floats:
-        """Return the newest logits, shape (vocabulary,): a view that the next decode overwrites."""
-        row = self._library.llama_get_logits_ith(self._context, -1)
-        logits: Floats = np.ctypeslib.as_array(row, shape=(self.tokenizer.size,))
+    def _logits(self, rows: int) -> Floats:
+        """Return the newest logits, shape (rows, vocabulary): a view that the next decode overwrites."""
+        data = self._library.llama_get_logits(self._context)
+        logits: Floats = np.ctypeslib.as_array(data, shape=(rows, self.tokenizer.size))
         return logits
 
 
@@ -235,6 +263,9 @@ def _context_params(library: Any, model: Any, options: ModelOptions) -> Any:
     params.n_threads = options.threads or max(1, processors // 2)
     params.n_threads_batch = options.threads or max(1, processors - 1)
     params.no_perf = True
+    if not library.llama_supports_gpu_offload():
+        # On processors it is slower at any length: twice for a guess of 32 tokens, by a fifth for one token.
+        params.flash_attn_type = library.LLAMA_FLASH_ATTN_TYPE_DISABLED
     return params
 
 

@@ -37,8 +37,6 @@ def messages_of(request: lm15.Request) -> list[dict[str, str]]:
 def settings_of(request: lm15.Request, repeat_penalty: float) -> Settings:
     """Return how the request wants its answer decoded.
 
-    The grammar arrives as `metadata={"gbnf": …}`: DSPy passes no other key of a call through.
-
     Raises:
         dspy.lm15.UnsupportedFeatureError: It asks for what this engine does not do.
     """
@@ -52,7 +50,6 @@ def settings_of(request: lm15.Request, repeat_penalty: float) -> Settings:
             raise lm15.UnsupportedFeatureError(
                 f"The embedded model does not support {feature}.", feature=feature, provider=PROVIDER
             )
-    metadata = (config.extensions or {}).get("metadata")
     defaults = Settings()
     return Settings(
         max_tokens=config.max_tokens or defaults.max_tokens,
@@ -61,9 +58,18 @@ def settings_of(request: lm15.Request, repeat_penalty: float) -> Settings:
         top_k=config.top_k or defaults.top_k,
         seed=config.seed,
         repeat_penalty=repeat_penalty,
-        grammar=metadata.get("gbnf") if isinstance(metadata, dict) else None,
+        grammar=_metadata(request).get("gbnf"),
         top_logprobs=config.logprobs,
     )
+
+
+def _metadata(request: lm15.Request) -> dict[str, Any]:
+    """Return what is for this engine alone: DSPy passes no other key of a call through.
+
+    `gbnf` is the grammar that the answer must match, `draft` a text that it will mostly copy.
+    """
+    metadata = (request.config.extensions or {}).get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def answer(
@@ -83,7 +89,8 @@ def answer(
     put(lm15.StreamStartEvent(model=request.model))
     pieces = _Pieces(runtime.tokenizer, put)
     prompt = runtime.tokenizer.encode_chat(messages_of(request))
-    ending = runtime.generate(prompt, settings, pieces.add)
+    draft = runtime.tokenizer.encode(_metadata(request).get("draft") or "")
+    ending = runtime.generate(prompt, settings, pieces.add, draft)
     pieces.finish()
     usage = lm15.Usage(ending.prompt_tokens, ending.tokens, cache_read_tokens=ending.reused)
     put(lm15.StreamEndEvent(finish_reason=ending.reason, usage=usage))

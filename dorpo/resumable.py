@@ -1,0 +1,51 @@
+"""A trainer whose checkpoints survive a kill at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dorpo import checkpoints
+from dorpo.checkpoints import Checkpoint
+from dorpo.trainer import DORPOTrainer
+
+
+class ResumableTrainer(DORPOTrainer):
+    """Writes its checkpoints by way of `dorpo.checkpoints`."""
+
+    def __init__(self, *arguments: Any, about: Mapping[str, Any], **others: Any) -> None:
+        """Take what `DORPOTrainer` takes, and what the manifests say of this training."""
+        super().__init__(*arguments, **others)
+        self._about = about
+        self._scratch: Path | None = None
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        if self.accelerator.num_processes > 1:
+            # Every process would publish a part of its own.
+            super()._save_checkpoint(model, trial)
+            return
+        output = Path(str(self.args.output_dir))
+        with checkpoints.publishing(output, self.state.global_step, self._about) as scratch:
+            self._scratch = scratch
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self._scratch = None
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._scratch) if self._scratch else super()._get_output_dir(trial)
+
+    def go_on(self, checkpoint: Checkpoint | None) -> None:
+        """Train from a checkpoint to the end, or from the beginning without one."""
+        if checkpoint is None:
+            self.train()
+        elif checkpoint.step < self.args.max_steps:
+            self.train(resume_from_checkpoint=str(checkpoint.folder))
+        else:
+            # Killed after its last step: the Trainer would take one more.
+            self._load_from_checkpoint(str(checkpoint.folder))
+            state = checkpoint.folder / "trainer_state.json"
+            self.state = type(self.state).load_from_json(str(state))

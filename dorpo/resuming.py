@@ -1,0 +1,47 @@
+"""Whether a training goes on from a checkpoint, decided before anything heavy is loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dorpo import checkpoints
+from dorpo.checkpoints import Checkpoint
+from dorpo.training_request import TrainingRefusedError, TrainingRequest
+
+# What decides what a step does. Where files lie, how often they are written and on which machine does not.
+_SETTINGS = (
+    *("student", "max_steps", "epochs", "beta", "kd_alpha", "learning_rate"),
+    *("groups_per_step", "max_length", "holdout", "seed", "split_seed"),
+)
+
+
+def identity(request: TrainingRequest, fingerprint: str) -> dict[str, Any]:
+    """What two trainings must share for one to go on where the other stopped; JSON."""
+    return {"dataset": fingerprint, **{name: getattr(request, name) for name in _SETTINGS}}
+
+
+def starting_point(request: TrainingRequest, fingerprint: str) -> Checkpoint | None:
+    """The checkpoint to go on from; None for a training that begins.
+
+    Raises:
+        TrainingRefusedError: There is one that would be lost, or that belongs to another training.
+    """
+    checkpoints.sweep(request.output)
+    found = checkpoints.latest(request.output)
+    if found is None:
+        return None
+    if not request.resume:
+        if request.save_steps is None:
+            return None
+        raise TrainingRefusedError(
+            f"The folder {request.output} holds checkpoints of an earlier training: pass --resume to go on "
+            "with it, or choose another folder."
+        )
+    known = identity(request, fingerprint)
+    changed = [name.replace("_", " ") for name in known if found.about.get(name) != known[name]]
+    if changed:
+        raise TrainingRefusedError(
+            f"The training in {request.output} cannot go on, because it had another {', '.join(changed)}: "
+            "put that back, or choose another folder."
+        )
+    return found

@@ -1,8 +1,9 @@
-"""`python -m dorpo`: look at the dataset, correct it, export it, train a student on it."""
+"""`python -m dorpo`: look at the dataset, correct it, export it, train a student on it, measure it."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,12 @@ from dorpo.store import AGENTS, Stats, Store, StoreError, Usage, default_path
 from dorpo.usage import by_agent, describe_usage, plain_usage
 
 VERDICTS = ("accepted", "redo", "further_edit")
+_WITH_TORCH = {
+    "train": ("dorpo.training_cli", "train a student on the rows"),
+    "merge": ("dorpo.merging_cli", "merge an adapter into its student"),
+    "evaluate": ("dorpo.evaluation_cli", "compare a student with and without an adapter"),
+    "sweep": ("dorpo.sweep_cli", "train with several weights of the odds ratio and compare them"),
+}
 _TRAIN_EXTRA = frozenset({"accelerate", "gguf", "peft", "torch", "transformers"})
 
 
@@ -24,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit status, 2 for what the user has to put right."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = _parser(with_training=arguments[:1] == ["train"]).parse_args(arguments)
+        args = _parser(arguments[0] if arguments else "").parse_args(arguments)
         return int(args.run(args))
     except StoreError as error:
         return _complain(str(error))
@@ -37,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 _INSTALL = "pip install 'precision-shaking[train]'"
 
 
-def _parser(*, with_training: bool) -> argparse.ArgumentParser:
+def _parser(wanted: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m dorpo", description="Precision Shaking's dataset and training."
     )
@@ -60,13 +67,12 @@ def _parser(*, with_training: bool) -> argparse.ArgumentParser:
     relabelling.add_argument("verdict", choices=VERDICTS, help="what you meant")
     relabelling.set_defaults(run=run_relabel)
     sessions_cli.add_arguments(commands, _add_database)
-    if with_training:
-        # Only here, because it may load torch. Its parser sets `run`: arguments in, exit status out.
-        from dorpo.training_cli import add_arguments
-
-        add_arguments(commands)
-    else:
-        commands.add_parser("train", help="train a student on the rows")
+    for name, (module, about) in _WITH_TORCH.items():
+        if name == wanted:
+            # Only here, because it may load torch. Its parser sets `run`: arguments in, exit status out.
+            importlib.import_module(module).add_arguments(commands)
+        else:
+            commands.add_parser(name, help=about)
     return parser
 
 

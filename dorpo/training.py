@@ -23,6 +23,7 @@ from dorpo.resuming import identity
 from dorpo.store import Row, Store
 from dorpo.student import Student, StudentError, load_student
 from dorpo.trainer import DORPOConfig
+from dorpo.training_data import count_rows
 from dorpo.training_events import TrainingEvaluated, TrainingEvent, TrainingFinished, TrainingStarted
 from dorpo.training_plan import TrainingPlan, choose_device, make_plan, time_forward
 from dorpo.training_request import TrainingRefusedError, TrainingRequest
@@ -31,6 +32,8 @@ from dorpo.training_request import TrainingRefusedError, TrainingRequest
 _UNKNOWN_WINDOW = 8192
 # The first step of a warm-up has the learning rate 0: a short training cannot spare it.
 _WARMUP, _STEPS_TO_WARM_UP = 0.1, 20
+# What another training needs in order to be compared with this one.
+_REPEATED = ("seed", "split_seed", "holdout", "max_length", "beta", "kd_alpha", "learning_rate")
 
 
 @define(eq=False)
@@ -84,7 +87,7 @@ class Training:
         except BaseException as error:
             self._end("failed", f"{type(error).__name__}: {error}")
             raise
-        self._save(student, status)
+        self._save(student, plan, status)
         self._end(status, None)
         return status
 
@@ -165,9 +168,10 @@ class Training:
             save_steps=self.request.save_steps or 1,
         )
 
-    def _save(self, student: Student, status: str) -> None:
+    def _save(self, student: Student, plan: TrainingPlan, status: str) -> None:
         """The adapter, its tokenizer, and how it came to be."""
         output, seconds = self.request.output, round(time.monotonic() - self._begun, 1)
+        trained = {uid for group in plan.trained for uid in group.rows}
         student.model.save_pretrained(output)
         student.tokens.tokenizer.save_pretrained(output)
         about = {
@@ -177,6 +181,11 @@ class Training:
             "dataset_sha256": self.fingerprint,
             "last_step": self._last_step,
             "seconds": seconds,
+            "data": count_rows(row for row in self.rows if row.uid in trained),
+            # An evaluation must know later what was never seen, even when the dataset has grown.
+            "held_out_sessions": sorted({group.session for group in plan.held_out}),
+            "settings": {name: getattr(self.request, name) for name in _REPEATED}
+            | {"groups_per_step": plan.per_step},
             **self._figures,
             "log": self._log,
         }

@@ -35,24 +35,22 @@ def add_arguments(subparsers: Any) -> None:
     )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where the adapter goes")
     parser.add_argument(
-        "--max-steps", type=_positive, metavar="N", help="optimizer steps (default: by --epochs)"
+        "--max-steps", type=positive, metavar="N", help="optimizer steps (default: by --epochs)"
     )
     parser.add_argument("--epochs", type=float, default=defaults.epochs, help="passes over the rows")
     parser.add_argument("--beta", type=float, default=defaults.beta, help="weight λ of the odds-ratio term")
     parser.add_argument("--kd-alpha", type=float, default=defaults.kd_alpha, help="share of the KL, 0 to 1")
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
-    parser.add_argument(
-        "--groups-per-step", type=_positive, metavar="N", help="prompts in one optimizer step"
-    )
-    parser.add_argument("--max-length", type=_positive, metavar="TOKENS", help="leave longer rows out")
-    parser.add_argument("--min-rows", type=_positive, default=defaults.min_rows, metavar="N")
+    parser.add_argument("--groups-per-step", type=positive, metavar="N", help="prompts in one optimizer step")
+    parser.add_argument("--max-length", type=positive, metavar="TOKENS", help="leave longer rows out")
+    parser.add_argument("--min-rows", type=positive, default=defaults.min_rows, metavar="N")
     parser.add_argument(
         "--holdout", type=float, default=defaults.holdout, help="share of sessions to evaluate on"
     )
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--device", default=defaults.device, choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--low-memory", action="store_true", help="somewhat slower, with much less memory")
-    parser.add_argument("--save-steps", type=_positive, metavar="N", help="a checkpoint every so many steps")
+    parser.add_argument("--save-steps", type=positive, metavar="N", help="a checkpoint every so many steps")
     parser.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint, if there is one"
     )
@@ -67,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 when it is done, 2 for what the user has to put right, 130 when it was cancelled.
     """
-    _set_environment(allow_download=args.allow_download)
+    set_environment(allow_download=args.allow_download)
     with own_stdout() as stdout:
         bar = Bar(Console(stderr=True), Console(file=stdout))
         report: Callable[[TrainingEvent], None] = JsonLines(stdout) if args.json else bar
@@ -140,7 +138,7 @@ def own_stdout() -> Iterator[TextIO]:
         os.close(ours)
 
 
-def _set_environment(*, allow_download: bool) -> None:
+def set_environment(*, allow_download: bool) -> None:
     """What libraries read when they are imported: no network unless asked for, no bars, no advice."""
     if not allow_download:
         os.environ["HF_HUB_OFFLINE"] = "1"
@@ -157,7 +155,8 @@ def _set_environment(*, allow_download: bool) -> None:
         warnings.simplefilter("ignore")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read an option's number, for argparse, which turns the error into its own message."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")

@@ -81,7 +81,8 @@ def make_plan(groups: Sequence[Group], request: TrainingRequest, window: int) ->
             f"Every row is longer than {limit} tokens: choose a student that reads more, "
             "or raise --max-length."
         )
-    trained, held_out = hold_out(fitting, request.holdout, request.seed)
+    split_seed = request.seed if request.split_seed is None else request.split_seed
+    trained, held_out = hold_out(fitting, request.holdout, split_seed)
     per_step = request.groups_per_step or min(_MOST_GROUPS_PER_STEP, max(1, len(trained) // 8))
     return TrainingPlan(
         trained=trained,

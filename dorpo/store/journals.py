@@ -30,7 +30,7 @@ WHERE attempt.uid = ? ORDER BY run.id DESC LIMIT 1
 """
 _ROWS = "SELECT count(*) FROM pair JOIN step ON step.id = pair.step_id WHERE step.session_id = ?"
 _LABELLED = """
-SELECT count(DISTINCT pair.chosen_id) FROM pair
+SELECT count(*) FROM pair
 JOIN step ON step.id = pair.step_id AND step.status = 'accepted'
 JOIN soft_labels ON soft_labels.attempt_id = pair.chosen_id
 WHERE step.session_id = ?
@@ -82,7 +82,7 @@ class Tally:
 
     Attributes:
         rows: Its rows, complete or not.
-        labelled: Accepted attempts that have soft labels.
+        labelled: Those whose chosen text has soft labels.
     """
 
     rows: int

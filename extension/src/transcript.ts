@@ -3,7 +3,7 @@
 import type * as vscode from "vscode";
 
 import type { EventOf, SessionEvent } from "./events";
-import { outcomeText } from "./wording";
+import { count, outcomeText } from "./wording";
 
 export class Transcript {
   private field = "";
@@ -65,7 +65,7 @@ export function transcriptLine(event: SessionEvent): string | undefined {
       return `? ${event.text}`;
     case "session_finished":
       return [
-        `━━ ${event.status}: ${event.rows} rows, ${event.soft_labels} with soft labels`,
+        `━━ ${event.status}: ${count(event.rows, "row")}, ${event.soft_labels} of them with soft labels`,
         `${event.calls} calls, ${event.input_tokens} tokens in, ${event.output_tokens} out${money(event)}`,
       ].join("\n");
     case "session_failed":

@@ -14,7 +14,16 @@ from rich.console import Console
 
 from precision_shaking.sape.vocabulary import Help, Verdict
 
-_VERDICTS = {"a": Verdict.ACCEPTED, "r": Verdict.REDO, "f": Verdict.FURTHER_EDIT}
+_VERDICTS = {
+    **{"a": Verdict.ACCEPTED, "accept": Verdict.ACCEPTED},
+    **{"r": Verdict.REDO, "redo": Verdict.REDO},
+    **{"f": Verdict.FURTHER_EDIT, "further edit": Verdict.FURTHER_EDIT},
+}
+_HELP = {"r": Help.RETRY, "k": Help.SKIP, "s": Help.STOP, **{str(choice): choice for choice in Help}}
+_WAYS_ON = """\
+[r]etry: ask the first teacher once more
+s[k]ip:  go on with the next step; nothing of this one stays
+[s]top:  end the session; what was accepted stays"""
 STOP = "stop"
 
 
@@ -58,8 +67,10 @@ def read_answers(path: Path) -> ScriptedAnswers:
     """
     try:
         lines = path.read_text("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise NoAnswerError(f"The answers {path} cannot be read: {error}.") from error
+    except OSError as error:
+        raise NoAnswerError(f"The answers {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise NoAnswerError(f"The answers {path} are no UTF-8 text: save them as UTF-8.") from error
     answers = ScriptedAnswers()
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -108,17 +119,19 @@ class Answers:
         """
         if self._scripted.to_proposals:
             return self._scripted.to_proposals.popleft()
-        words = await self._ask("[a]ccept, [r]edo, [f]urther edit, [s]top, or say what you think: ")
-        if words in {"s", STOP}:
-            return Answer(STOP)
-        verdict = (
-            _VERDICTS.get(words[:1]) if words in {"a", "accept", "r", "redo", "f", "further edit"} else None
-        )
-        if verdict is None:
-            return Answer(words=words)
-        if verdict is Verdict.ACCEPTED:
-            return Answer(verdict)
-        return Answer(verdict, await self._ask("What should be different? "))
+        while True:
+            words = await self._ask("[a]ccept, [r]edo, [f]urther edit, [s]top, or say what you think: ")
+            if words.lower() in {"s", STOP}:
+                return Answer(STOP)
+            verdict = _VERDICTS.get(words.lower())
+            if verdict is Verdict.FURTHER_EDIT:
+                return Answer(
+                    verdict, await self._ask_until_said("It stays. What should change about it next? ")
+                )
+            if verdict is Verdict.REDO:
+                return Answer(verdict, await self._ask("What was wrong with it? (Enter for no words) "))
+            if verdict is not None or words:
+                return Answer(verdict, "" if verdict else words)
 
     async def to_help(self) -> HelpAnswer:
         """How to go on.
@@ -128,12 +141,16 @@ class Answers:
         """
         if self._scripted.to_calls_for_help:
             return self._scripted.to_calls_for_help.popleft()
-        choices = {"r": Help.RETRY, "k": Help.SKIP, "s": Help.STOP}
+        self._console.print(_WAYS_ON, markup=False)
         while True:
-            words = await self._ask("[r]etry, s[k]ip the step, [s]top: ")
-            choice = choices.get(words) or (Help(words) if words in set(Help) else None)
+            choice = _HELP.get((await self._ask("What shall happen? [r/k/s] ")).lower())
             if choice is not None:
                 return HelpAnswer(choice)
+
+    async def _ask_until_said(self, question: str) -> str:
+        while not (words := await self._ask(question)):
+            pass
+        return words
 
     async def _ask(self, question: str) -> str:
         if not sys.stdin.isatty():

@@ -16,8 +16,16 @@ from rich.text import Text
 
 from precision_shaking.sape import events as e
 from precision_shaking.sape.instances import filesets
+from precision_shaking.sape.vocabulary import DecidedBy, SessionStatus
 
 _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+_DIFF_HEAD = ("--- ", "+++ ")  # which name the sides
+_REASONS = {
+    "error": "rejected, it failed",
+    "redo": "rejected, to be redone",
+    "further_edit": "rejected, to be edited further",
+    "amended": "rejected, you changed it",
+}
 _OUTCOMES = {"ok": ("ran", "green"), "script_error": ("failed", "red")}
 
 
@@ -54,8 +62,12 @@ def visible(text: str) -> str:
 def unified_diff(before: str, after: str, *, several: bool = False) -> Text:
     """The change, coloured; without a change, a word that says so. `several`: each text is a set of files."""
     lines = _files_diff(before, after) if several else _diff(before, after, "current", "proposed")
-    shown = [Text(visible(line), _DIFF_STYLES.get(line[:1], "")) for line in lines]
+    shown = [Text(visible(line), _style(line)) for line in lines]
     return Text("\n").join(shown) if shown else Text("nothing changes", "yellow")
+
+
+def _style(line: str) -> str:
+    return "bold" if line.startswith(_DIFF_HEAD) else _DIFF_STYLES.get(line[:1], "")
 
 
 def _diff(before: str, after: str, old_name: str, new_name: str) -> Iterator[str]:
@@ -71,6 +83,18 @@ def _files_diff(before: str, after: str) -> Iterator[str]:
         yield from _diff(old, text, f"a/{path}" if old else "/dev/null", f"b/{path}")
 
 
+def rows_in_words(rows: int, soft_labels: int) -> str:
+    """How many rows there are, and how many of them have soft labels: `2 rows, both with soft labels`."""
+    if rows == 0:
+        return "no rows"
+    if rows == 1:
+        return f"1 row, {'with' if soft_labels else 'without'} soft labels"
+    if soft_labels == 0:
+        return f"{rows:,} rows, without soft labels"
+    share = {rows: "both" if rows == 2 else "all"}.get(soft_labels, f"{soft_labels:,}")
+    return f"{rows:,} rows, {share} with soft labels"
+
+
 @define
 class TerminalView:
     """The plan, the instructions, the worker's text as it comes, the run, the diff.
@@ -83,6 +107,9 @@ class TerminalView:
     several: bool = False
     _steps: tuple[str, ...] = field(default=(), init=False)
     _streaming: str = field(default="", init=False)
+    # What the worker said was read as it came.
+    _streamed: bool = field(default=False, init=False)
+    _proposed: e.ProposalReady | None = field(default=None, init=False)
 
     def show(self, event: e.SessionEvent) -> None:
         """Show one event."""
@@ -95,6 +122,7 @@ class TerminalView:
                 self._line(f"Precision Shaking · {event.document} · {', '.join(event.teachers)}", "bold")
                 self._line(event.request, "italic")
             case e.AgentStarted():
+                self._streamed = False
                 self._line(f"{event.agent} ({event.teacher})", "dim")
             case e.TeacherWaiting():
                 self._line(f"{event.why} Asking again in {event.seconds:.0f} s.", "yellow")
@@ -102,8 +130,10 @@ class TerminalView:
                 self._steps = steps
                 self._line("\n".join(f"{n}. {step}" for n, step in enumerate(steps, 1)))
             case e.StepStarted(step, text):
+                self._proposed = None
                 title = Text(visible(f"Step {step + 1} of {len(self._steps)}: {text}"), "bold")
-                self.console.print(Rule(title, align="left"))
+                self.console.print()
+                self.console.print(Rule(title, align="left", style="dim"))
             case e.InstructionReady():
                 self._line(event.instruction, "cyan")
             case e.AnswerUnreadable():
@@ -113,20 +143,19 @@ class TerminalView:
             case e.ProposalReady():
                 self._proposal(event)
             case e.FeedbackRead():
-                self._line(f"{event.verdict} (decided by {event.decided_by})", "bold")
+                self._line(_reading(event), "bold")
             case e.RowWritten():
-                kind = f"rejected because of {event.reason}" if event.reason else "accepted at once"
-                labels = "with soft labels" if event.soft_labels else "hard labels only"
-                self._line(f"row {event.rows}: {kind}, {labels}", "dim")
-            case e.StepAccepted():
-                self._line("step accepted", "bold green")
+                kind = _REASONS.get(event.reason, event.reason) if event.reason else "accepted at once"
+                self._line(f"row {event.rows}: {kind}", "dim")
+            case e.StepAccepted(_, script):
+                self._accepted(script)
             case e.TeacherSwitched():
                 self._line(f"next teacher: {event.teacher}", "yellow")
             case e.HelpNeeded():
                 self._line(f"No teacher could do this step: {event.text}", "yellow")
             case e.SessionFinished():
-                counts = f"{event.rows} rows written, {event.soft_labels} chosen with soft labels"
-                self._line(f"{event.status}: {counts}", "bold")
+                rows = rows_in_words(event.rows, event.soft_labels)
+                self._line(f"{'done' if event.status == SessionStatus.DONE else 'stopped'}: {rows}", "bold")
                 self._line(_usage(event), "dim")
             case e.StepRestored():
                 self._line("accepted before", "green")
@@ -135,23 +164,41 @@ class TerminalView:
 
     def _proposal(self, event: e.ProposalReady) -> None:
         if event.unclear:
-            self._line("That did not say whether to accept, redo or edit further.", "yellow")
+            self._line("Your words do not say whether to accept, redo or edit further.", "yellow")
             return
-        self._line(event.reasoning, "italic")
-        self.console.print(Padding(unified_diff(event.base, event.script, several=self.several), (1, 2)))
+        self._proposed = event
+        if not self._streamed:
+            self._line(event.reasoning, "italic")
+        self._diff(event.base, event.script)
         for warning in event.warnings:
             self._line(warning, "bold red")
+
+    def _accepted(self, script: str) -> None:
+        proposed = self._proposed
+        if proposed is not None and script != proposed.script:
+            self._line("as you changed it:")
+            self._diff(proposed.base, script)
+        self._line("step accepted", "bold green")
+
+    def _diff(self, before: str, after: str) -> None:
+        # Unwrapped: a line of a script stays one line, to be read and copied.
+        self.console.print()
+        self.console.print(unified_diff(before, after, several=self.several), soft_wrap=True)
+        self.console.print()
 
     def _run(self, event: e.AttemptExecuted) -> None:
         words, style = _OUTCOMES.get(event.outcome, (event.outcome.replace("_", " "), "yellow"))
         detail = f" {event.detail}" if event.detail else ""
         self._line(f"{words} in {event.seconds:.1f} s ({event.backend}).{detail}", style)
         if event.output.strip():
-            self.console.print(Padding(Text(visible(event.output.rstrip()), "dim"), (0, 2)))
+            self._line("It printed:", "dim")
+            output = Text(visible(event.output.rstrip()), "dim")
+            self.console.print(Padding(output, (0, 0, 0, 2), expand=False))
 
     def _stream(self, event: e.AgentText) -> None:
         if event.agent != "worker":
             return
+        self._streamed = True
         if event.field != self._streaming:
             self._end_stream()
             self._streaming = event.field
@@ -164,6 +211,13 @@ class TerminalView:
 
     def _line(self, text: str, style: str = "") -> None:
         self.console.print(Text(visible(text), style))
+
+
+def _reading(event: e.FeedbackRead) -> str:
+    words = event.verdict.replace("_", " ")
+    if event.decided_by != DecidedBy.ANALYZER:
+        return f"you: {words}"
+    return f"read as: {words}"
 
 
 def _usage(event: e.SessionFinished) -> str:

@@ -112,7 +112,7 @@ class Story:
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def story() -> type[Story]:
     return Story
 

@@ -92,6 +92,7 @@ def test_json_lines_tell_the_training_and_the_adapter_is_what_they_say(tmp_path,
     )
     metrics = json.loads((output / "metrics.json").read_text())
     assert metrics["last_step"] == 3
+    assert metrics["data"]["rows"] == 3
     assert (output / "tokenizer.json").is_file()
     (stored,) = trainings(database)
     assert (stored["status"], stored["last_step"]) == ("done", 3)

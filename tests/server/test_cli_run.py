@@ -126,8 +126,10 @@ def test_an_answer_for_help_waits_until_help_is_needed(script):
 
 def test_what_the_user_amended_is_written(script):
     with ScriptedTeacher({**ONE_STEP, "worker": [work(NEW)]}) as teacher:
-        run(script, teacher, answers=[{**ACCEPT, "amended": 'print("ciao")\n'}])
+        result = run(script, teacher, answers=[{**ACCEPT, "amended": 'print("ciao")\n'}])
     assert script.read_text() == 'print("ciao")\n'
+    _, _, shown = result.stdout.partition("as you changed it:")
+    assert '-print("hi")\n+print("ciao")' in shown
 
 
 @pytest.mark.parametrize(

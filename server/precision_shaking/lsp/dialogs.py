@@ -66,7 +66,8 @@ async def ask_for_help(server: Server, session: Session, event: HelpNeeded) -> N
 def say_farewell(server: Server, event: SessionFinished) -> None:
     """Say how the session ended."""
     ended = "is done" if event.status == "done" else "was stopped"
-    server.say(f"The session {ended}; it wrote {event.rows} rows to the dataset.")
+    rows = "1 row" if event.rows == 1 else f"{event.rows} rows"
+    server.say(f"The session {ended}; it wrote {rows} to the dataset.")
 
 
 async def open_file(server: Server, path: Path) -> None:

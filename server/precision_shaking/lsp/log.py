@@ -1,4 +1,4 @@
-"""Where log records go: the editor's log window for ours, stderr for warnings and for what comes before it."""
+"""Where log records go: ours to the editor's log window, warnings and what comes before it to stderr."""
 
 from __future__ import annotations
 

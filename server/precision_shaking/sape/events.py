@@ -216,7 +216,7 @@ class SessionFinished:
     Attributes:
         script: The last accepted text.
         rows: Rows that the session wrote.
-        soft_labels: How many of its accepted attempts have the teacher's log-probabilities.
+        soft_labels: How many of them have the teacher's log-probabilities of the chosen text.
         calls: Calls of its agents, with the tokens and the seconds they took.
         cost_usd: What those cost whose price is known; None when none is.
         unpriced_calls: How many calls that leaves out.

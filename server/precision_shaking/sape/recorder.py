@@ -52,7 +52,7 @@ class Stored:
         soft_labels: Whether its attempt has soft labels.
         step_rows: Complete rows of the step, after accepting.
         rows: Rows that the session has made so far.
-        labelled: Accepted attempts of the session that have soft labels.
+        labelled: Those whose chosen text has soft labels.
         usage: What all its calls took, once it has ended.
     """
 

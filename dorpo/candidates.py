@@ -1,0 +1,159 @@
+"""Students to be compared: the same rows, the same measure, one in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from peft import PeftModel
+
+from dorpo.adapter_origin import Origin
+from dorpo.answers import greedy_answers
+from dorpo.batches import Group, encode_rows
+from dorpo.figures import Figures, summarize
+from dorpo.measuring import measure
+from dorpo.pass_rate import PassRate, Ran, judge
+from dorpo.store import Row
+from dorpo.student import Student, StudentError, load_student
+from dorpo.training_plan import choose_device, make_plan
+from dorpo.training_request import TrainingRefusedError, TrainingRequest
+
+# For students that do not say how much they can read.
+_UNKNOWN_WINDOW = 8192
+
+HELD_OUT, TRAINED_ON, ALL = "held-out rows", "training rows", "all rows"
+
+
+@frozen(kw_only=True)
+class Execution:
+    """How a student's own answers are run.
+
+    Attributes:
+        run: Runs a script.
+        prompts: How many prompts are answered at most, the first ones.
+        most_tokens: Where an answer that does not end is cut off.
+    """
+
+    run: Callable[[str], Ran]
+    prompts: int
+    most_tokens: int
+
+
+@frozen(kw_only=True)
+class Candidate:
+    """A student that was measured; `execution` is None when its answers were not run."""
+
+    name: str
+    figures: Figures
+    execution: PassRate | None = None
+
+
+@frozen(kw_only=True)
+class Bench:
+    """What every candidate is measured on, and with.
+
+    Attributes:
+        request: Names the student and the device.
+        groups: The prompts that are measured.
+        on: Which rows these are: held out, trained on, or all where nothing was trained.
+        window: Tokens the student can read.
+        execution: How its answers are run, if they are.
+    """
+
+    request: TrainingRequest
+    groups: Sequence[Group]
+    on: str
+    window: int
+    execution: Execution | None = None
+
+    def measure(self, name: str, adapter: Path | None = None) -> Candidate:
+        """Load the student, with an adapter or without, and measure it.
+
+        Raises:
+            TrainingRefusedError: The adapter does not fit the student.
+        """
+        student = load(self.request)
+        model = student.model if adapter is None else _with_adapter(student, adapter)
+        figures = summarize(measure(model, self.groups), seed=self.request.seed)
+        return Candidate(name=name, figures=figures, execution=self._execute(model, student))
+
+    def _execute(self, model: Any, student: Student) -> PassRate | None:
+        if self.execution is None:
+            return None
+        answers = greedy_answers(
+            model,
+            student.tokens,
+            self.groups[: self.execution.prompts],
+            most_tokens=self.execution.most_tokens,
+            window=self.window,
+        )
+        return judge(list(answers), self.execution.run)
+
+
+def set_up(
+    rows: Sequence[Row], request: TrainingRequest, origin: Origin | None, execution: Execution | None = None
+) -> Bench:
+    """Decide which rows are measured.
+
+    Args:
+        rows: All rows.
+        request: A training as it was, or would be: its split is the one that is used.
+        origin: Of the adapter that is measured; what it says about its held-out sessions goes first.
+        execution: How answers are run, if they are.
+
+    Raises:
+        TrainingRefusedError: The student cannot be loaded or read any row, or no held-out row is left.
+    """
+    student = load(request)
+    window = getattr(student.model.config, "max_position_embeddings", None) or _UNKNOWN_WINDOW
+    groups = encode_rows(rows, student.tokens)
+    plan = make_plan(groups, request, window)
+    measured, on = plan.measured, HELD_OUT if plan.held_out else TRAINED_ON
+    if origin is None and not plan.held_out and request.max_steps is None:
+        on = ALL
+    if origin is not None and origin.held_out:
+        limit = min(request.max_length or window, window)
+        measured, on = unseen(groups, origin.held_out, limit), HELD_OUT
+    elif origin is not None and origin.held_out is not None:
+        measured, on = [*plan.trained, *plan.held_out], TRAINED_ON
+    return Bench(request=request, groups=measured, on=on, window=window, execution=execution)
+
+
+def unseen(groups: Sequence[Group], sessions: frozenset[str], limit: int) -> list[Group]:
+    """The groups of the sessions that a training held out, as far as they fit into `limit` tokens.
+
+    Raises:
+        TrainingRefusedError: There is none.
+    """
+    found = [group for group in groups if group.session in sessions and group.longest <= limit]
+    if not found:
+        raise TrainingRefusedError(
+            "The dataset has none of the rows that the adapter's training held out: give the dataset it was "
+            "trained on, or train it again."
+        )
+    return found
+
+
+def load(request: TrainingRequest) -> Student:
+    """The request's student without adapters, on its device.
+
+    Raises:
+        TrainingRefusedError: There is no such device or student.
+    """
+    device = choose_device(request.device)
+    try:
+        return load_student(request.student, device=device, lora=None, allow_download=request.allow_download)
+    except StudentError as error:
+        raise TrainingRefusedError(str(error)) from error
+
+
+def _with_adapter(student: Student, folder: Path) -> Any:
+    try:
+        return PeftModel.from_pretrained(student.model, str(folder))
+    except Exception as error:  # a foreign adapter fails in the library's own ways
+        raise TrainingRefusedError(
+            f"The adapter {folder} does not fit the student {student.name}: "
+            "give the student it was trained on."
+        ) from error

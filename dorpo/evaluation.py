@@ -1,0 +1,208 @@
+"""One evaluation: which students are compared, on which rows, and what there is to know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, field, frozen
+
+from dorpo.adapter_origin import Origin, read_origin
+from dorpo.cancellation import Cancellation, TrainingCancelledError
+from dorpo.pass_rate import find_command, run_with
+from dorpo.store import Row
+from dorpo.training_events import TrainingEvent
+from dorpo.training_request import TrainingRefusedError, TrainingRequest, prepare_output, read_rows
+
+if TYPE_CHECKING:
+    from dorpo.candidates import Bench, Candidate, Execution
+
+BASE, ADAPTER = "base", "adapter"
+# The objective's special cases, by what they change of it.
+BASELINES: dict[str, dict[str, float]] = {
+    "sft": {"beta": 0.0, "kd_alpha": 0.0},
+    "orpo": {"kd_alpha": 0.0},
+    "kl": {"beta": 0.0, "kd_alpha": 1.0},
+}
+
+
+@frozen(kw_only=True)
+class EvaluationRequest:
+    """Everything the user can choose.
+
+    Attributes:
+        training: The dataset, the student and its device; with baselines also how these are trained.
+        given: Names of the fields of `training` that the user chose: an adapter's own settings fill the rest.
+        adapter: Folder of the adapter to measure beside the bare student.
+        baselines: Names of `BASELINES` to train and to measure.
+        execute: Whether the students' answers are run.
+        prompts: How many answers are run at most.
+        most_tokens: Where an answer is cut off.
+    """
+
+    training: TrainingRequest
+    given: frozenset[str] = frozenset()
+    adapter: Path | None = None
+    baselines: Sequence[str] = ()
+    execute: bool = False
+    prompts: int = 50
+    most_tokens: int = 1024
+
+
+@frozen(kw_only=True)
+class Evaluation:
+    """The result.
+
+    Attributes:
+        student: As named by the user.
+        adapter: Its folder, if there is one.
+        dataset: The file.
+        dataset_sha256: Of its rows.
+        on: Which rows were measured.
+        candidates: The bare student first.
+        notes: Sentences on how far the figures can be trusted.
+    """
+
+    student: str
+    adapter: str | None
+    dataset: str
+    dataset_sha256: str
+    on: str
+    candidates: Sequence[Candidate]
+    notes: Sequence[str] = field(factory=tuple)
+
+
+def evaluate_as_asked(
+    request: EvaluationRequest, report: Callable[[TrainingEvent | str], None], cancellation: Cancellation
+) -> Evaluation:
+    """Measure the bare student, its adapter and the baselines, one after the other.
+
+    Args:
+        request: What is asked for.
+        report: Gets what begins, as a sentence, and the events of the baselines' trainings.
+        cancellation: The user's wish to stop.
+
+    Raises:
+        TrainingRefusedError: It cannot be done as asked.
+        TrainingCancelledError: The wish to stop came; there is nothing to keep but trained baselines.
+    """
+    execution = _execution(request)
+    origin = None if request.adapter is None else read_origin(request.adapter)
+    training = _like(request, origin)
+    rows, fingerprint = read_rows(training)
+    _check_baselines(request, origin, fingerprint)
+    # Loads torch, which takes seconds: only after everything that can be refused at once.
+    from dorpo.candidates import set_up
+
+    with cancellation.interruptible():
+        bench = set_up(rows, training, origin, execution)
+        report(f"Measuring {BASE} on {len(bench.groups)} prompts ({bench.on}).")
+        candidates = [bench.measure(BASE)]
+        if request.adapter is not None:
+            report(f"Measuring {ADAPTER}.")
+            candidates.append(bench.measure(ADAPTER, request.adapter))
+    for name in request.baselines:
+        report(f"Training {name}.")
+        candidates.append(_baseline(name, bench, rows, fingerprint, report, cancellation))
+    return Evaluation(
+        student=training.student,
+        adapter=None if request.adapter is None else str(request.adapter.absolute()),
+        dataset=str(training.db.absolute()),
+        dataset_sha256=fingerprint,
+        on=bench.on,
+        candidates=candidates,
+        notes=_notes(request, origin, fingerprint, candidates, bench.on),
+    )
+
+
+def _execution(request: EvaluationRequest) -> Execution | None:
+    if not request.execute:
+        return None
+    run = run_with(find_command())
+    from dorpo.candidates import Execution
+
+    return Execution(run=run, prompts=request.prompts, most_tokens=request.most_tokens)
+
+
+def _like(request: EvaluationRequest, origin: Origin | None) -> TrainingRequest:
+    """The training that made the adapter, as far as it is known and the user wants nothing else."""
+    if origin is None:
+        return request.training
+    clashing = sorted(request.given - {"student"})
+    if origin.held_out is not None and clashing:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in clashing)
+        raise TrainingRefusedError(
+            f"The adapter {request.adapter} itself says how it was trained and what was held out: "
+            f"leave {options} out."
+        )
+    known: dict[str, Any] = {"student": origin.student, "max_steps": origin.steps, **origin.settings}
+    fields = {name: value for name, value in known.items() if value is not None and name not in request.given}
+    try:
+        return evolve(request.training, **fields)
+    except TypeError as error:
+        raise TrainingRefusedError(
+            f"The adapter {request.adapter} was trained by another version of dorpo: train it again."
+        ) from error
+
+
+def _check_baselines(request: EvaluationRequest, origin: Origin | None, fingerprint: str) -> None:
+    if not request.baselines:
+        return
+    if origin is not None and origin.fingerprint != fingerprint:
+        raise TrainingRefusedError(
+            "The dataset has changed since the adapter was trained, so baselines would learn from other "
+            "rows: train the adapter again, or compare it with base alone."
+        )
+    for name in request.baselines:
+        prepare_output(request.training.output / name)
+
+
+def _baseline(
+    name: str,
+    bench: Bench,
+    rows: Sequence[Row],
+    fingerprint: str,
+    report: Callable[[TrainingEvent | str], None],
+    cancellation: Cancellation,
+) -> Candidate:
+    from dorpo.training import Training
+
+    asked = evolve(bench.request, output=bench.request.output / name, **BASELINES[name])  # type: ignore[arg-type]
+    if Training(asked, rows, fingerprint, report, cancellation).run() == "cancelled":
+        raise TrainingCancelledError
+    with cancellation.interruptible():
+        return bench.measure(name, asked.output)
+
+
+def _notes(
+    request: EvaluationRequest,
+    origin: Origin | None,
+    fingerprint: str,
+    candidates: Sequence[Candidate],
+    on: str,
+) -> list[str]:
+    figures = candidates[0].figures
+    ran = [candidate.execution for candidate in candidates if candidate.execution]
+    denied = sum(rate.outcomes.get("sandbox_denied", 0) for rate in ran)
+    backends = sorted({backend for rate in ran for backend in rate.backends})
+    found = {
+        "These rows were trained on, so the figures flatter what was trained: sessions are held out once "
+        "there are ten.": on == "training rows" and len(candidates) > 1,
+        "The adapter does not say which sessions it did not see: they are guessed from seed and share.": (
+            origin is not None and origin.held_out is None
+        ),
+        "The dataset has changed since the adapter was trained; only what it held out is measured.": (
+            origin is not None and origin.fingerprint not in (None, fingerprint)
+        ),
+        f"The adapter was trained on {origin.student if origin else None}.": (
+            origin is not None
+            and origin.student not in (None, request.training.student)
+            and "student" in request.given
+        ),
+        "No row has a rejected response, so there is no pair accuracy.": not figures.pairs,
+        "No row has soft labels, so there is no KL.": figures.kl is None,
+        f"Scripts were run behind: {', '.join(backends)}.": bool(backends),
+        f"{denied} scripts asked for what the sandbox has not and count neither way.": bool(denied),
+    }
+    return [sentence for sentence, holds in found.items() if holds]

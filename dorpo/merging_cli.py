@@ -1,0 +1,78 @@
+"""`python -m dorpo merge`: an adapter and its student as one model that everything can load."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from dorpo import gguf_file
+from dorpo.gguf_file import ConversionError
+from dorpo.training_cli import own_stdout, set_environment
+
+_REFUSED = 2
+
+
+def add_arguments(subparsers: Any) -> None:
+    """Register the subcommand; its parser sets `run`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser("merge", help="merge an adapter into its student")
+    parser.add_argument(
+        "--adapter", required=True, type=Path, metavar="DIR", help="the output folder of a training"
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="the folder to make")
+    parser.add_argument("--student", help="what the adapter was trained on (default: what its folder says)")
+    gguf = parser.add_mutually_exclusive_group()
+    gguf.add_argument(
+        "--llama-cpp", type=Path, metavar="DIR", help="a checkout of llama.cpp, to make a GGUF file with"
+    )
+    gguf.add_argument(
+        "--no-gguf", action="store_true", help="make none, even if the converter is on the PATH"
+    )
+    parser.add_argument("--allow-download", action="store_true", help="fetch the student from the hub")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Merge as asked; the folder's name goes to standard output, everything else to standard error.
+
+    Returns:
+        0 when it is done, 2 for what the user has to put right.
+    """
+    set_environment(allow_download=args.allow_download)
+    try:
+        converter = None if args.no_gguf else gguf_file.find_converter(args.llama_cpp)
+    except ConversionError as error:
+        return _refuse(error)
+    with own_stdout() as stdout:
+        # Loads torch, which takes seconds.
+        from dorpo.merging import MergeRefusedError, merge
+
+        try:
+            merged = merge(
+                args.adapter,
+                args.output,
+                student=args.student,
+                converter=converter,
+                allow_download=args.allow_download,
+            )
+        except (MergeRefusedError, ConversionError) as error:
+            return _refuse(error)
+        except OSError as error:
+            return _refuse(
+                f"{args.output} cannot be written ({error.strerror or error}): choose another folder."
+            )
+        stdout.write(f"{merged.folder}\n")
+    sys.stderr.write(f"No logit differs by more than {merged.difference:.1e}.\n")
+    if merged.gguf:
+        sys.stderr.write(f"As a teacher: embedded/{merged.gguf.absolute()}\n")
+    elif not args.no_gguf:
+        file = merged.folder / gguf_file.name_in(merged.folder.name)
+        words = gguf_file.command(gguf_file.SCRIPT, merged.folder, file)
+        sys.stderr.write(f"For a GGUF file, in a checkout of llama.cpp: {gguf_file.spoken(words)}\n")
+    return 0
+
+
+def _refuse(reason: object) -> int:
+    sys.stderr.write(f"{reason}\n")
+    return _REFUSED

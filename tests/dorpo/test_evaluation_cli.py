@@ -1,0 +1,226 @@
+"""`python -m dorpo evaluate` and `sweep` as programs, with a student that learns in no time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_student import save_student
+
+from dorpo.store import Store
+
+pytestmark = pytest.mark.train
+
+STEPS = 2
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("evaluation")
+
+
+@pytest.fixture(scope="module")
+def dorpo(place):
+    """Runs a subcommand."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*arguments),
+            capture_output=True,
+            text=True,
+            env=environment(place),
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "dorpo", *map(str, arguments)]
+
+
+def environment(place: Path) -> dict[str, str]:
+    return {**os.environ, "PRECISION_SHAKING_HOME": str(place / "home"), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def database(place, story) -> Path:
+    """Twelve sessions, of which a tenth is held out."""
+    path = place / "dataset.db"
+    with Store.open(path) as store:
+        for n in range(12):
+            told = story(store, uid=f"session{n:02}")
+            told.rejected("error")
+            told.accepted(soft=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def student(place) -> Path:
+    return save_student(place / "student")
+
+
+@pytest.fixture(scope="module")
+def adapter(place, dorpo, database, student) -> Path:
+    folder = place / "adapter"
+    options = ("--max-steps", STEPS, "--seed", 5, "--learning-rate", 0.01, "--output", folder, "--json")
+    result = dorpo("train", "--db", database, "--student", student, *options)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def metrics(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_base_and_adapter_are_measured_on_what_the_training_held_out(
+    tmp_path, dorpo, database, student, adapter
+):
+    output = tmp_path / "report"
+    result = dorpo("evaluate", "--db", database, "--adapter", adapter, "--output", output, "--json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report == json.loads((output / "evaluation.json").read_text())
+    assert (report["on"], report["student"], report["notes"]) == ("held-out rows", str(student), [])
+    base, trained = report["candidates"]
+    assert (base["name"], trained["name"]) == ("base", "adapter")
+    told = metrics(adapter)
+    assert len(told["held_out_sessions"]) == 1
+    for candidate, when in ((base, "before"), (trained, "after")):
+        figures = candidate["figures"]
+        assert figures["prompts"] == 1
+        for name, value in told[when].items():
+            assert figures[name] == pytest.approx(value, rel=1e-4)
+    table = (output / "evaluation.md").read_text()
+    assert "| base " in table
+    assert "| pair accuracy " in table
+    assert f"{trained['figures']['chosen_perplexity']:.3f}" in table
+
+
+def test_new_sessions_do_not_move_the_split(tmp_path, dorpo, database, story, adapter):
+    database = shutil.copy(database, tmp_path / "grown.db")
+    with Store.open(database) as store:
+        for n in range(30):
+            story(store, uid=f"late{n:02}").accepted()
+    result = dorpo("evaluate", "--db", database, "--adapter", adapter, "--json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    _, trained = report["candidates"]
+    after = metrics(adapter)["after"]
+    assert trained["figures"]["chosen_perplexity"] == pytest.approx(after["chosen_perplexity"], rel=1e-4)
+    assert "has changed since" in report["notes"][0]
+    compared = ("--compare", "base,sft", "--output", tmp_path / "o")
+    refused = dorpo("evaluate", "--db", database, "--adapter", adapter, *compared)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("The dataset has changed since the adapter was trained")
+
+
+def test_answers_are_run_and_a_random_student_passes_nothing(dorpo, database, student):
+    options = ("--execute", "--prompts", 3, "--max-new-tokens", 5, "--json")
+    result = dorpo("evaluate", "--db", database, "--student", student, *options)
+    assert result.returncode == 0, result.stderr
+    (base,) = json.loads(result.stdout)["candidates"]
+    assert base["execution"]["rate"] == 0
+    assert base["execution"]["outcomes"] == {"unreadable": base["execution"]["answers"]}
+
+
+def test_baselines_take_the_steps_and_the_seed_of_the_adapter(tmp_path, dorpo, database, adapter):
+    output = tmp_path / "report"
+    options = ("--adapter", adapter, "--compare", "sft,kl", "--output", output)
+    result = dorpo("evaluate", "--db", database, *options)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((output / "evaluation.json").read_text())
+    assert [candidate["name"] for candidate in report["candidates"]] == ["base", "adapter", "sft", "kl"]
+    own = metrics(adapter)
+    for name, changed in (("sft", {"beta": 0.0, "kd_alpha": 0.0}), ("kl", {"beta": 0.0, "kd_alpha": 1.0})):
+        told = metrics(output / name)
+        assert told["settings"] == {**own["settings"], **changed}
+        assert (told["last_step"], told["held_out_sessions"]) == (STEPS, own["held_out_sessions"])
+    assert result.stdout == (output / "evaluation.md").read_text()
+
+
+def test_the_sweep_trains_each_and_tells_what_it_made(tmp_path, dorpo, database, student):
+    output = tmp_path / "sweep"
+    options = ("--betas", "0,0.2", "--seeds", "1", "--max-steps", 1, "--output", output)
+    result = dorpo("sweep", "--db", database, "--student", student, *options)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == (output / "sweep.md").read_text()
+    sweep = json.loads((output / "sweep.json").read_text())
+    assert (sweep["status"], sweep["on"], sweep["planned"]) == ("done", "held-out rows", 2)
+    assert [(run["beta"], run["seed"]) for run in sweep["runs"]] == [(0.0, 1), (0.2, 1)]
+    for run in sweep["runs"]:
+        told = metrics(Path(run["adapter"]))
+        assert told["settings"]["beta"] == run["beta"]
+        assert run["figures"]["chosen_perplexity"] == pytest.approx(
+            told["after"]["chosen_perplexity"], rel=1e-4
+        )
+        assert f"{run['figures']['amplification']:.3f}" in result.stdout
+    again = dorpo("sweep", "--db", database, "--student", student, *options)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "holds a sweep already" in again.stderr
+
+
+def test_a_sweep_that_is_stopped_keeps_what_is_finished(tmp_path, database, student):
+    output, betas = tmp_path / "sweep", ",".join(map(str, range(50)))
+    options = ("--betas", betas, "--max-steps", 1, "--output", output)
+    process = subprocess.Popen(
+        command("sweep", "--db", database, "--student", student, *options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path),
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("Training 2 of 50"):
+            process.send_signal(signal.SIGINT)
+            break
+    table, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    sweep = json.loads((output / "sweep.json").read_text())
+    assert sweep["status"] == "cancelled"
+    assert 1 <= len(sweep["runs"]) < 50
+    assert f"{len(sweep['runs'])} of 50 trainings finished" in table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["evaluate", "--db", "none.db"], "There is no dataset at"),
+        (
+            ["evaluate", "--adapter", "nowhere"],
+            "There is no adapter in nowhere (adapter_config.json is missing)",
+        ),
+        (["evaluate", "--compare", "sft"], "--compare sft needs --output DIR"),
+        (["evaluate", "--compare", "sft", "--output", "."], "--compare sft needs --adapter DIR"),
+        (["sweep", "--db", "none.db", "--max-steps", "1", "--output", "o"], "There is no dataset at"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_sentence(tmp_path, monkeypatch, dorpo, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    result = dorpo(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(sentence)
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_options_that_contradict_the_adapter_are_refused(dorpo, database, adapter):
+    result = dorpo("evaluate", "--db", database, "--adapter", adapter, "--seed", 1, "--holdout", 0.5)
+    assert result.returncode == 2
+    assert "leave --holdout, --seed out" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "option", [("--betas", "0,-1"), ("--betas", "0,0"), ("--seeds", "1,1"), ("--betas", "x")]
+)
+def test_senseless_numbers_are_refused(tmp_path, dorpo, option):
+    result = dorpo("sweep", *option, "--max-steps", 1, "--output", tmp_path / "o")
+    assert result.returncode == 2
+    assert option[0] in result.stderr

@@ -7,9 +7,27 @@ which small models break.
 
 from __future__ import annotations
 
-import re
+from dorpo.markers import MARKER, Answer, UnreadableAnswerError, clean_code, fenced, marker, without_blank_end
+from dorpo.region_rendering import REGION_SYSTEM_PROMPT, RegionRequest, is_region_prompt
 
-from attrs import frozen
+__all__ = [
+    "MAX_WHOLE_LINES",
+    "SYSTEM_PROMPT",
+    "Answer",
+    "RegionRequest",
+    "UnreadableAnswerError",
+    "parse_response",
+    "read_answer",
+    "region_request",
+    "render_answer",
+    "render_difference",
+    "render_prompt",
+    "render_response",
+    "to_messages",
+]
+
+# Longer documents are changed by regions, see `region_request`.
+MAX_WHOLE_LINES = 350
 
 # Chosen among twenty wordings by what a model of 135M parameters makes of them; larger ones follow any. Rows
 # keep the prompt they were made with, so changing this gives a student two formats to learn.
@@ -20,46 +38,77 @@ SYSTEM_PROMPT = (
 
 _REQUEST = "Write the whole changed script."
 
-# Only "\n" ends a line: form feeds and Unicode separators are legal inside a script.
-_MARKER = re.compile(r"^\[\[ ## (\w+) ## \]\][ \t\r]*$", re.MULTILINE)
-_FENCE = re.compile(r"(`{3,}|~{3,})[^`\n]*\n(.*?)\n?\1[ \t\r]*", re.DOTALL)
+
+def region_request(
+    instruction: str, script: str, max_whole_lines: int = MAX_WHOLE_LINES
+) -> RegionRequest | None:
+    """How a document that is too long to be written whole is asked about; None when it is written whole.
+
+    That depends on nothing but these arguments, so that teacher, dataset and student agree. A long document
+    without regions is written whole too.
+    """
+    if script.count("\n") <= max_whole_lines:
+        return None
+    return RegionRequest.of(instruction, script, max_whole_lines)
 
 
-class UnreadableAnswerError(ValueError):
-    """A worker's answer does not have the asked form; the message is one sentence that says what is wrong."""
-
-
-@frozen
-class Answer:
-    """A worker's answer, read: its chain of thought, and the whole script ending with one newline."""
-
-    reasoning: str
-    script: str
-
-
-def render_prompt(instruction: str, script: str) -> str:
+def render_prompt(instruction: str, script: str, max_whole_lines: int = MAX_WHOLE_LINES) -> str:
     """The user message that asks for a changed script; it is also the `prompt` text of a row."""
-    code = _without_blank_end(script)
-    # Longer than any fence in the script, so that it ends where the script does.
-    fence = max([2, *(len(run) for run in re.findall("`+", code))]) * "`" + "`"
+    request = region_request(instruction, script, max_whole_lines)
+    if request is not None:
+        return request.prompt()
     return (
-        f"{_marker('current_script')}\n{fence}\n{code}\n{fence}\n\n"
-        f"{_marker('instruction')}\n{instruction.strip()}\n\n"
+        f"{marker('current_script')}\n{fenced(without_blank_end(script))}\n\n"
+        f"{marker('instruction')}\n{instruction.strip()}\n\n"
         f"{_REQUEST}"
     )
 
 
+def render_answer(reasoning: str, script: str, base: str, max_whole_lines: int = MAX_WHOLE_LINES) -> str:
+    """The answer to a prompt about `base` that makes this script of it.
+
+    Where the prompt asks for regions and they cannot say the difference, it is the whole script.
+    """
+    request = region_request("", base, max_whole_lines)
+    answer = request.answer(reasoning, script) if request else None
+    return answer or render_response(reasoning, script)
+
+
+def render_difference(script: str, base: str, max_whole_lines: int = MAX_WHOLE_LINES) -> str:
+    """A script for somebody who has `base`: its changed regions, or all of it where it is written whole."""
+    request = region_request("", base, max_whole_lines)
+    return (request.difference(script) if request else None) or script
+
+
+def read_answer(
+    text: str,
+    instruction: str,
+    base: str,
+    max_whole_lines: int = MAX_WHOLE_LINES,
+    *,
+    ended: bool = False,
+) -> Answer:
+    """Read the answer to the prompt of `instruction` and `base`; `ended` as in `parse_response`.
+
+    Raises:
+        UnreadableAnswerError: It is not in the asked form, or its regions do not fit the document.
+    """
+    request = region_request(instruction, base, max_whole_lines)
+    return request.read(text, ended=ended) if request else parse_response(text, ended=ended)
+
+
 def to_messages(prompt: str) -> list[dict[str, str]]:
     """The chat that a worker, and later the student, is called with: system, then user."""
-    return [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": prompt}]
+    system = REGION_SYSTEM_PROMPT if is_region_prompt(prompt) else SYSTEM_PROMPT
+    return [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
 
 
 def render_response(reasoning: str, script: str) -> str:
     """The answer as a well-behaved worker writes it; `parse_response` reads it back."""
     return (
-        f"{_marker('reasoning')}\n{reasoning.strip()}\n\n"
-        f"{_marker('script')}\n{_without_blank_end(script)}\n\n"
-        f"{_marker('completed')}"
+        f"{marker('reasoning')}\n{reasoning.strip()}\n\n"
+        f"{marker('script')}\n{without_blank_end(script)}\n\n"
+        f"{marker('completed')}"
     )
 
 
@@ -77,7 +126,7 @@ def parse_response(text: str, *, ended: bool = False) -> Answer:
     Raises:
         UnreadableAnswerError: A field is missing or empty, or the answer was cut off.
     """
-    markers = list(_MARKER.finditer(text))
+    markers = list(MARKER.finditer(text))
     reasoning = next((m for m in markers if m[1] == "reasoning"), None)
     if reasoning is None:
         raise UnreadableAnswerError("The answer has no reasoning field.")
@@ -89,27 +138,9 @@ def parse_response(text: str, *, ended: bool = False) -> Answer:
     if completed is None and not ended:
         raise UnreadableAnswerError("The answer was cut off before its script was complete.")
     thought = text[reasoning.end() : script.start()].strip()
-    code = _clean_script(text[script.end() : completed.start() if completed else len(text)])
+    code = clean_code(text[script.end() : completed.start() if completed else len(text)])
     if not thought:
         raise UnreadableAnswerError("The answer's reasoning is empty.")
     if not code:
         raise UnreadableAnswerError("The answer's script is empty.")
     return Answer(thought, code + "\n")
-
-
-def _marker(name: str) -> str:
-    return f"[[ ## {name} ## ]]"
-
-
-def _clean_script(section: str) -> str:
-    body = _without_blank_end(section).lstrip("\n")
-    fenced = _FENCE.fullmatch(body.lstrip())
-    return _without_blank_end(fenced[2]) if fenced else body
-
-
-def _without_blank_end(text: str) -> str:
-    """The text without blank lines at its end; the last line's own trailing spaces stay, they may matter."""
-    lines = text.split("\n")
-    while lines and not lines[-1].strip(" \t\r"):
-        lines.pop()
-    return "\n".join(lines)

@@ -31,7 +31,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 # The output field that each agent's prompt asks for. Worker before lead: a worker is given an instruction.
-MARKERS = {"planner": "steps", "analyzer": "verdict", "worker": "script", "lead": "instruction"}
+MARKERS = {"planner": "steps", "analyzer": "verdict", "worker": "reasoning", "lead": "instruction"}
 
 
 def answer(**fields: str) -> str:

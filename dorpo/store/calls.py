@@ -119,7 +119,9 @@ def _outcome(agent: str, found: _Found) -> str | None:
                 return "discarded"
             return _of_attempt(found) or ("by_hand" if found.by_hand else _given_up(found))
         case _:
-            if found.is_attempt:
+            # The last readable answer is what the attempt was made of, even where its stored response was put
+            # in relation to another script, see `dorpo.rendering.render_answer`.
+            if found.is_attempt or (found.attempted and not found.asked_again):
                 return _of_attempt(found)
             return "discarded" if found.went_on or found.over else None
 

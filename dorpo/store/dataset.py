@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dorpo.rendering import render_prompt
+from dorpo.rendering import MAX_WHOLE_LINES, render_prompt
 from dorpo.softlabels import encode
 from dorpo.store.errors import StoreError
 from dorpo.store.journals import SessionJournals
@@ -125,11 +125,19 @@ class Store(DatasetReader, SessionJournals):
             for n, text in enumerate(texts):
                 self._tables.insert("step", session_id=session, n=n, text=storable(text))
 
-    def fix_prompt(self, session_uid: str, step: int, *, instruction: str, script: str) -> None:
+    def fix_prompt(
+        self,
+        session_uid: str,
+        step: int,
+        *,
+        instruction: str,
+        script: str,
+        max_whole_lines: int = MAX_WHOLE_LINES,
+    ) -> None:
         """Set the prompt of all rows of a step; afterwards it can only be set to the same again."""
         with self._tables.write():
             step_id = self._tables.step(session_uid, step).id
-            prompt = self._tables.text(render_prompt(instruction, script))
+            prompt = self._tables.text(render_prompt(instruction, script, max_whole_lines))
             self._tables.run("UPDATE step SET prompt = ? WHERE id = ? AND prompt IS NULL", prompt, step_id)
             if self._tables.one("SELECT prompt FROM step WHERE id = ?", step_id) != (prompt,):
                 raise StoreError(f"Step {step} of session {session_uid} has another prompt already.")

@@ -170,6 +170,7 @@ export const apiKey = {
 export const serverSettings = shape({
   teachers: list(text),
   maxAttempts: number,
+  maxWholeLines: number,
   database: text,
   student: text,
   trainingSteps: number,

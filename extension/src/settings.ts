@@ -17,6 +17,7 @@ export function serverSettings(): ServerSettings {
   return {
     teachers: read("teachers", ["embedded/smollm2"]),
     maxAttempts: read("maxAttempts", 3),
+    maxWholeLines: read("maxWholeLines", 350),
     database: read("database", ""),
     student: read("student", "smollm2"),
     trainingSteps: read("trainingSteps", 200),

@@ -121,6 +121,7 @@ describe("the server", () => {
             precisionShaking: {
               teachers: ["embedded/smollm2", "openai/gpt-4o"],
               maxAttempts: 5,
+              maxWholeLines: 350,
               database: "",
               student: "smollm2",
               trainingSteps: 200,

@@ -110,6 +110,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-attempts", type=int, default=3, metavar="N", help="before the next teacher (3)"
     )
+    parser.add_argument(
+        "--max-whole-lines",
+        type=int,
+        default=350,
+        metavar="N",
+        help="longer scripts are changed by rewriting some of their functions (350)",
+    )
     exchanges = parser.add_mutually_exclusive_group()
     exchanges.add_argument(
         "--record", metavar="FILE.jsonl", help="make a file of everything asked of the teachers"

@@ -153,6 +153,7 @@ def _params(arguments: argparse.Namespace, document: UserDocument) -> wire.Start
         teachers=teachers,
         db=_absolute(arguments.db),
         max_attempts=max(1, arguments.max_attempts),
+        max_whole_lines=max(1, arguments.max_whole_lines),
         execute=not arguments.no_execute,
         record=_absolute(arguments.record),
         replay=_absolute(arguments.replay),

@@ -22,6 +22,7 @@ class Settings:
     Attributes:
         teachers: The pool, in the order it is used: `provider/model`, optionally `@` and a base URL.
         max_attempts: Failed attempts at a step before the next teacher is used.
+        max_whole_lines: The longest script that the worker writes whole; of longer ones it writes regions.
         database: The dataset's file; None for the user's default one.
         student: The model to train: a name, a folder or a GGUF file.
         training_steps: Optimiser steps of one training.
@@ -32,6 +33,7 @@ class Settings:
 
     teachers: tuple[str, ...] = ("embedded/smollm2",)
     max_attempts: int = 3
+    max_whole_lines: int = 350
     database: Path | None = None
     student: str = "smollm2"
     training_steps: int = 200
@@ -111,6 +113,7 @@ def _flag(value: Any) -> bool:
 _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "teachers": ("teachers", _teachers),
     "maxAttempts": ("max_attempts", _count),
+    "maxWholeLines": ("max_whole_lines", _count),
     "database": ("database", _file),
     "student": ("student", _text),
     "trainingSteps": ("training_steps", _count),

@@ -9,7 +9,16 @@ import pytest
 
 from dorpo.rendering import parse_response, render_prompt, to_messages
 from precision_shaking.sape.embedded.errors import InvalidGrammarError
-from precision_shaking.sape.embedded.grammar import Choice, Code, Content, Field, Lines, Text, marker_grammar
+from precision_shaking.sape.embedded.grammar import (
+    Choice,
+    Code,
+    Content,
+    Field,
+    Lines,
+    Text,
+    marker_grammar,
+    region_grammar,
+)
 from precision_shaking.sape.embedded.models import DEFAULT_MODEL
 from precision_shaking.sape.embedded.probabilities import Tokens
 from precision_shaking.sape.embedded.runtime import ModelOptions, Runtime
@@ -42,11 +51,14 @@ def written(messages: list[dict[str, str]], grammar: str, **settings: object) ->
 def matches(content: Content, text: str) -> bool:
     """Whether a field may hold the text and end there."""
     answer = f"[[ ## field ## ]]\n{text}\n\n[[ ## completed ## ]]"
+    return accepts(marker_grammar([Field("field", content)]), answer)
+
+
+def accepts(gbnf: str, answer: str) -> bool:
+    """Whether a grammar allows this answer and its end."""
 
     def work(runtime: Runtime) -> bool:
-        grammar = Grammar(
-            runtime._library, runtime.tokenizer.vocabulary, marker_grammar([Field("field", content)])
-        )
+        grammar = Grammar(runtime._library, runtime.tokenizer.vocabulary, gbnf)
         try:
             for token in runtime.tokenizer.encode(answer):
                 if not grammar.allowed(_one(token)).size:
@@ -131,6 +143,29 @@ def test_a_hot_model_is_held_to_the_form_too(seed: int) -> None:
 )
 def test_what_a_field_may_hold(content: Content, text: str, allowed: bool) -> None:
     assert matches(content, text) is allowed
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    ("regions", "allowed"),
+    [
+        (["main"], True),
+        (["Store.open", "NEW after Store", "main"], True),
+        (["NEW after hidden"], True),
+        (["main"] * 6, True),
+        (["hidden"], False),
+        (["mai"], False),
+        (["NEW after mai"], False),
+        (["main"] * 7, False),
+        ([], False),
+    ],
+)
+def test_only_regions_that_are_there_can_be_written(regions: list[str], allowed: bool) -> None:
+    names = ["main", "Store.open", "Store", "hidden"]
+    gbnf = region_grammar(Field("reasoning", Text(50)), Code("python"), names[:2], names)
+    fields = [f"[[ ## region {name} ## ]]\n```python\nx = [1]\n```" for name in regions]
+    answer = "\n\n".join(["[[ ## reasoning ## ]]\nBecause.", *fields, "[[ ## completed ## ]]"])
+    assert accepts(gbnf, answer) is allowed
 
 
 @pytest.mark.embedded

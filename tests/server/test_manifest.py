@@ -83,7 +83,7 @@ def test_the_defaults_are_the_servers() -> None:
 def test_what_runs_or_sends_is_not_taken_from_a_workspace_without_trust() -> None:
     trust = MANIFEST["capabilities"]["untrustedWorkspaces"]
     assert trust["supported"] == "limited"
-    harmless = {"precisionShaking.maxAttempts", "precisionShaking.trainingSteps"}
+    harmless = {f"precisionShaking.{name}" for name in ("maxAttempts", "maxWholeLines", "trainingSteps")}
     assert set(trust["restrictedConfigurations"]) == SETTINGS - harmless
 
 

@@ -10,6 +10,7 @@ def test_values_of_an_editor_replace_the_defaults():
         {
             "teachers": ["openai/gpt-4o", " openai/mine@http://127.0.0.1:8000/v1 "],
             "maxAttempts": 2,
+            "maxWholeLines": 80,
             "database": "/data/my.db",
             "student": "/models/tiny",
             "trainingSteps": 50.0,
@@ -21,6 +22,7 @@ def test_values_of_an_editor_replace_the_defaults():
     assert settings == Settings(
         teachers=("openai/gpt-4o", "openai/mine@http://127.0.0.1:8000/v1"),
         max_attempts=2,
+        max_whole_lines=80,
         database=Path("/data/my.db"),
         student="/models/tiny",
         training_steps=50,

@@ -15,9 +15,19 @@ from attrs import define
 from dspy import lm15
 from dspy.utils.exceptions import AdapterParseError
 
-from dorpo.rendering import UnreadableAnswerError, parse_response, render_prompt, render_response, to_messages
+from dorpo.rendering import (
+    MAX_WHOLE_LINES,
+    SYSTEM_PROMPT,
+    UnreadableAnswerError,
+    read_answer,
+    region_request,
+    render_answer,
+    render_prompt,
+    render_response,
+    to_messages,
+)
 from dorpo.softlabels import MAX_TOP, TokenScore
-from precision_shaking.sape.embedded.grammar import Code, Field, marker_grammar
+from precision_shaking.sape.embedded.grammar import Code, Field, marker_grammar, region_grammar
 from precision_shaking.sape.formats import read_items, split_fields, whole_characters
 
 Messages = list[dict[str, str]]
@@ -116,6 +126,10 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
             values[name] = value
         return values
 
+    def grammar(self) -> str:
+        """What holds a model that takes a grammar to the form of the answer."""
+        return marker_grammar(self._shape)
+
     async def acall(
         self,
         lm: dspy.LM,
@@ -140,7 +154,7 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
     def _request(self, lm: dspy.LM, options: dict[str, Any], draft: str) -> lm15.Request:
         system, *chat = self.exchange.messages
         # Only the embedded model: OpenAI's `prediction` and log-probabilities exclude each other.
-        hints = {"gbnf": marker_grammar(self._shape), "draft": draft}
+        hints = {"gbnf": self.grammar(), "draft": draft}
         if hints := {name: hint for name, hint in hints.items() if hint and name in lm.supported_params}:
             options = {**options, "extensions": {"metadata": hints}}
         return lm15.Request(
@@ -164,23 +178,55 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
 
 
 class WorkerAdapter(MarkerAdapter):
-    """Asks the worker exactly as the student will be asked, and reads its answer as the dataset does."""
+    """Asks the worker exactly as the student will be asked, and reads its answer as the dataset does.
+
+    Arguments as in `MarkerAdapter`; a script of more than `max_whole_lines` is changed by regions.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[Field],
+        exchange: Exchange,
+        respond: Respond | None = None,
+        max_whole_lines: int = MAX_WHOLE_LINES,
+    ) -> None:
+        super().__init__(shape, exchange, respond)
+        self._max_whole_lines = max_whole_lines
+        self._asked = ("", "")  # instruction and script
 
     def format(self, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> Messages:
         """The dataset's own rendering; optimised instructions follow its own, which says the form."""
-        system, user = to_messages(render_prompt(inputs["instruction"], inputs["current_script"]))
-        if signature.instructions != system["content"]:
+        self._asked = inputs["instruction"], inputs["current_script"]
+        system, user = to_messages(render_prompt(*self._asked, self._max_whole_lines))
+        whole = self._is_whole(*self._asked)
+        if signature.instructions != SYSTEM_PROMPT:
             system["content"] += f"\n\n{signature.instructions}"
         shown: Messages = []
         for demo in demos:
-            prompt = render_prompt(demo["instruction"], demo["current_script"])
-            shown.append({"role": "user", "content": prompt})
-            shown.append({"role": "assistant", "content": render_response(demo["reasoning"], demo["script"])})
+            asked = demo["instruction"], demo["current_script"]
+            # An answer in the other form would mislead.
+            if self._is_whole(*asked) is whole:
+                prompt = render_prompt(*asked, self._max_whole_lines)
+                answer = render_answer(demo["reasoning"], demo["script"], asked[1], self._max_whole_lines)
+                shown.append({"role": "user", "content": prompt})
+                shown.append({"role": "assistant", "content": answer})
         return [system, *shown, user]
+
+    def grammar(self) -> str:
+        """For regions, only the names that may be used."""
+        request = region_request(*self._asked, self._max_whole_lines)
+        if request is None:
+            return super().grammar()
+        reasoning, script = self._shape
+        return region_grammar(reasoning, script.content, request.rewritable, request.names)
 
     def _draft(self, inputs: dict[str, Any]) -> str:
         """The answer as it would be if nothing had to change."""
         fence = next((field.content.language for field in self._shape if isinstance(field.content, Code)), "")
+        request = region_request(*self._asked, self._max_whole_lines)
+        if request is not None:
+            code = {f"region {name}": f"```{fence}\n{text}\n```" for name, text in request.code().items()}
+            return _fields(code)
         script = inputs["current_script"].strip("\n")
         return render_response("", f"```{fence}\n{script}\n```")
 
@@ -190,11 +236,15 @@ class WorkerAdapter(MarkerAdapter):
         Raises:
             AdapterParseError: The answer is not in the asked form.
         """
+        ended = self.exchange.finish_reason == "stop"
         try:
-            answer = parse_response(completion, ended=self.exchange.finish_reason == "stop")
+            answer = read_answer(completion, *self._asked, self._max_whole_lines, ended=ended)
         except UnreadableAnswerError as error:
             raise self._unreadable(signature, completion, str(error)) from error
         return {"reasoning": answer.reasoning, "script": answer.script}
+
+    def _is_whole(self, instruction: str, script: str) -> bool:
+        return region_request(instruction, script, self._max_whole_lines) is None
 
 
 def _outputs(signature: Any) -> list[tuple[str, Any]]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, Self
 
 import dspy
@@ -20,7 +21,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedFeatureError,
 )
 
-from dorpo.rendering import SYSTEM_PROMPT
+from dorpo.rendering import MAX_WHOLE_LINES, SYSTEM_PROMPT
 from precision_shaking.sape.adapter import Exchange, MarkerAdapter, Respond, WorkerAdapter
 from precision_shaking.sape.embedded.grammar import Choice, Code, Field, Line, Lines
 from precision_shaking.sape.explaining import explain
@@ -87,7 +88,7 @@ class Agent:
     name: str
     module: dspy.Module
     shape: tuple[Field, ...]
-    adapter: type[MarkerAdapter] = MarkerAdapter
+    adapter: Callable[[Sequence[Field], Exchange, Respond | None], MarkerAdapter] = MarkerAdapter
     max_tokens: int = 256
     embedded_respond: Callable[[Teacher, dict[str, str]], Respond] | None = None
 
@@ -102,13 +103,18 @@ class Agents:
     analyzer: Agent
 
     @classmethod
-    def of(cls, instance: Instance) -> Self:
-        """An instance's agents; one that no edge leads to is made of nothing and never asked."""
+    def of(cls, instance: Instance, max_whole_lines: int = MAX_WHOLE_LINES) -> Self:
+        """An instance's agents; one that no edge leads to is made of nothing and never asked.
+
+        Args:
+            instance: Whose.
+            max_whole_lines: The longest script that the worker writes whole.
+        """
         parts = {place: instance.agents.get(place, AgentPart()) for place in ROLES}
         return cls(
             planner=_planner(parts[Place.PLANNER]),
             lead=_lead(parts[Place.LEAD]),
-            worker=_worker(parts[Place.WORKER]),
+            worker=_worker(parts[Place.WORKER], max_whole_lines),
             analyzer=_analyzer(parts[Place.ANALYZER]),
         )
 
@@ -128,10 +134,11 @@ def _lead(part: AgentPart) -> Agent:
     return Agent("lead", dspy.Predict(_declared(Instruct, Place.LEAD, part)), (shape,))
 
 
-def _worker(part: AgentPart) -> Agent:
+def _worker(part: AgentPart, max_whole_lines: int) -> Agent:
     work = Work.with_instructions(part.instructions.strip() or SYSTEM_PROMPT)
     shape = (Field("reasoning", Line(part.answer.longest)), Field("script", Code(part.answer.fence)))
-    return Agent("worker", dspy.ChainOfThought(work, rationale_field_type=str), shape, WorkerAdapter)
+    adapter = partial(WorkerAdapter, max_whole_lines=max_whole_lines)
+    return Agent("worker", dspy.ChainOfThought(work, rationale_field_type=str), shape, adapter)
 
 
 def _analyzer(part: AgentPart) -> Agent:

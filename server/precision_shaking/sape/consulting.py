@@ -19,7 +19,7 @@ from precision_shaking.sape.channel import Channel
 from precision_shaking.sape.formats import FieldStream
 from precision_shaking.sape.instances.documents import DocumentFaultError
 from precision_shaking.sape.recorder import Recorder
-from precision_shaking.sape.setbacks import setback_block, setback_inputs
+from precision_shaking.sape.setbacks import in_short, setback_block, setback_inputs
 from precision_shaking.sape.teachers import Teacher, TeacherError
 from precision_shaking.sape.vocabulary import Attempt, Verdict
 from precision_shaking.sape.workflow import State
@@ -66,12 +66,13 @@ class Consultant:
             TeacherError: No teacher can lead.
         """
         inputs = {"change_request": state.request, "step": task.step, "current_script": task.script}
-        inputs |= setback_inputs(task.setback)
+        inputs |= setback_inputs(in_short(task.setback, task.script, state.limits.max_whole_lines))
         return str((await self._first_answer(self.agents.lead, inputs, state))["instruction"])
 
     async def work(self, state: State, task: h.AskWorker) -> tuple[h.Produced | h.Unreadable, Reply | None]:
         """A script, or why there is none to show."""
-        instruction = task.instruction + setback_block(task.setback)
+        setback = in_short(task.setback, task.script, state.limits.max_whole_lines)
+        instruction = task.instruction + setback_block(setback)
         inputs = {"instruction": instruction, "current_script": task.script}
         try:
             reply = await self._patiently(

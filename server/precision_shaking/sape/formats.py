@@ -12,7 +12,8 @@ import re
 from attrs import define, field
 
 _MARKER = re.compile(r"^[ \t]*\[\[ ## (\w+) ## \]\][ \t]*", re.MULTILINE)
-_MARKER_LINE = re.compile(r"[ \t]*\[\[ ## (\w+) ## \]\][ \t\r]*")
+# The worker's regions are fields too, each called "region" and its name.
+_MARKER_LINE = re.compile(r"[ \t]*\[\[ ## (\w+|region \S[^\n]*?) ## \]\][ \t\r]*")
 _MARKER_START = "[[ ## "
 _BULLET = re.compile(r"^[ \t]*(?:[-*•]|\d{1,3}[.):]|step \d{1,3}[.:])[ \t]*", re.IGNORECASE)
 # How small models begin a step: it says nothing, and hides that the steps are the same.

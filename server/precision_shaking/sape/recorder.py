@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from attrs import evolve, field, frozen
 
-from dorpo.rendering import render_response
+from dorpo.rendering import region_request, render_answer
 from dorpo.softlabels import TokenScore, agrees
 from dorpo.store import AttemptRecord, AttemptRun, Store, Usage
 from precision_shaking.sape import happenings as h
@@ -137,7 +137,11 @@ class Recorder:
                 self.store.add_steps(self.session, record.steps)
             case h.PromptFixed():
                 self.store.fix_prompt(
-                    self.session, record.step, instruction=record.instruction, script=record.script
+                    self.session,
+                    record.step,
+                    instruction=record.instruction,
+                    script=record.script,
+                    max_whole_lines=before.limits.max_whole_lines,
                 )
             case h.AttemptMade():
                 self._attempt(before, record, evidence)
@@ -162,7 +166,7 @@ class Recorder:
 
     def _attempt(self, before: State, record: h.AttemptMade, evidence: Evidence) -> None:
         exchange = evidence.exchange or Exchange([])
-        labels = soft_labels(exchange.scores, record.attempt.response)
+        response = _as_answer_to_the_prompt(before, record.attempt)
         self.store.add_attempt(
             self.session,
             record.step,
@@ -172,7 +176,7 @@ class Recorder:
                 cause=before.setback.reason if before.setback else "first",
                 instruction=before.instruction,
                 base_script=before.current_script,
-                response=record.attempt.response,
+                response=response,
                 reasoning=record.attempt.reasoning,
                 script=record.attempt.script,
                 teacher=evidence.teacher,
@@ -180,7 +184,7 @@ class Recorder:
                 input_tokens=exchange.input_tokens,
                 output_tokens=exchange.output_tokens,
                 seconds=evidence.seconds,
-                soft_labels=labels,
+                soft_labels=soft_labels(exchange.scores, response),
             ),
         )
 
@@ -234,7 +238,7 @@ def _users_attempt(uid: str, before: State, record: h.StepAccepted, evidence: Ev
         reasoning, cause = record.attempt.reasoning, "amended"
     else:
         reasoning, cause = f"This does the step: {before.steps[before.step]}", "by_hand"
-    response = render_response(reasoning, script)
+    response = render_answer(reasoning, script, before.step_script, before.limits.max_whole_lines)
     return AttemptRecord(
         uid=uid,
         cycle=record.cycle,
@@ -248,6 +252,14 @@ def _users_attempt(uid: str, before: State, record: h.StepAccepted, evidence: Ev
         author=BY_USER,
         soft_labels=soft_labels(evidence.amended_scores, response),
     )
+
+
+def _as_answer_to_the_prompt(state: State, attempt: Attempt) -> str:
+    """The attempt's response; after a further edit, regions would change another script than the prompt's."""
+    limit, scripts = state.limits.max_whole_lines, {state.step_script, state.current_script}
+    if len(scripts) == 1 or all(region_request("", script, limit) is None for script in scripts):
+        return attempt.response
+    return render_answer(attempt.reasoning, attempt.script, state.step_script, limit)
 
 
 def _execution(known: AttemptRun) -> Execution | None:

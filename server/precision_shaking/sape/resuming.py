@@ -105,6 +105,7 @@ def recall(store: Store, uid: str) -> Resumed:
         teachers=kept.teachers,
         language=began.language,
         max_attempts=kept.limits.max_attempts,
+        max_whole_lines=kept.limits.max_whole_lines,
         execute=kept.execute,
         db=str(store.path),
         instance=instance.name,

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
-from dorpo.rendering import render_prompt, render_response, to_messages
+from dorpo.rendering import render_answer, render_prompt, to_messages
 from dorpo.store import Store, StoreError
 from precision_shaking.sape import events as e
 from precision_shaking.sape import happenings as h
@@ -82,13 +82,21 @@ class Session:
         self._emit = emit
         self._recorder = Recorder(store, self.uid)
         self._resumed = resumed
-        limits = Limits(teachers=len(self._workers), max_attempts=params.max_attempts)
+        limits = Limits(
+            teachers=len(self._workers),
+            max_attempts=params.max_attempts,
+            max_whole_lines=params.max_whole_lines,
+        )
         began = Standing(workflow.begin(params.request, params.script, limits, self._instance.edges))
         standing = resumed.standing if resumed else began
         self._state, self._prompt = standing.state, standing.prompt
         self._channel = channel or DirectChannel()
         self._consultant = Consultant(
-            *(Agents.of(self._instance), pools, self._recorder, self._channel, emit),
+            Agents.of(self._instance, params.max_whole_lines),
+            pools,
+            self._recorder,
+            self._channel,
+            emit,
             read=self._read,
             fault=self._instance.document.fault,
         )
@@ -291,10 +299,11 @@ class Session:
             return answer
         if amended != attempt.script:
             # Scored as the dataset will have it: an answer to the row's prompt, with the worker's reasoning.
+            asked = prompt.instruction, prompt.script, self._state.limits.max_whole_lines
             scores = await self._channel.score(
                 self._workers[self._state.teacher],
-                to_messages(render_prompt(prompt.instruction, prompt.script)),
-                render_response(attempt.reasoning, amended),
+                to_messages(render_prompt(*asked)),
+                render_answer(attempt.reasoning, amended, *asked[1:]),
             )
             self._evidence = evolve(self._evidence, amended_scores=scores)
         return answer

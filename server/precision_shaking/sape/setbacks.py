@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
+from dorpo.rendering import render_difference
 from precision_shaking.sape.vocabulary import Reason, Setback
 
 _NOT_APPLIED = "It was not applied: the current script is unchanged."
@@ -10,6 +13,16 @@ _WHAT_HAPPENED = {
     Reason.REDO: f"The user rejected the attempted script. {_NOT_APPLIED}",
     Reason.FURTHER_EDIT: "The user kept the attempt, it is the current script now, and wants more changed.",
 }
+
+
+def in_short(setback: Setback | None, script: str, max_whole_lines: int) -> Setback | None:
+    """The setback with only the regions that its attempt changed, where the script is a long one.
+
+    A further edit's attempt is the script itself by now.
+    """
+    if setback is None or setback.reason is Reason.FURTHER_EDIT:
+        return setback
+    return evolve(setback, script=render_difference(setback.script, script, max_whole_lines))
 
 
 def setback_inputs(setback: Setback | None) -> dict[str, str]:

@@ -80,12 +80,14 @@ class Limits:
         max_attempts: Failed attempts at a step before the worker's next teacher is used.
         max_unreadable: Unreadable answers in a row before the worker's next teacher is used.
         max_steps: Steps of a plan that are kept.
+        max_whole_lines: The longest script that the worker writes whole; of longer ones it writes regions.
     """
 
     teachers: int = 1
     max_attempts: int = 3
     max_unreadable: int = 2
     max_steps: int = 8
+    max_whole_lines: int = 350
 
 
 @frozen

@@ -47,6 +47,7 @@ class StartParams:
         db: The dataset's file; None for the user's default one.
         max_attempts: Failed attempts at a step before the next teacher is used.
         execute: False where scripts must not be run (an untrusted workspace).
+        max_whole_lines: The longest script that the worker writes whole; of longer ones it writes regions.
         record: A file to make, which keeps every exchange with the teachers.
         replay: Such a file, whose teachers and answers are used instead of `teachers`.
         instance: Name of the SAPE instance.
@@ -65,6 +66,7 @@ class StartParams:
     execute: bool = True
     record: str | None = None
     replay: str | None = None
+    max_whole_lines: int = 350
     instance: str = "script"
     workspace: str | None = None
     unprotected: bool = False

@@ -60,6 +60,7 @@ async def start_session(server: Server, params: protocol.StartSessionParams) -> 
             language=document.language_id or "",
             db=str(settings.database) if settings.database else None,
             max_attempts=settings.max_attempts,
+            max_whole_lines=settings.max_whole_lines,
             execute=settings.execute,
             instance=name,
             workspace=str(workspace) if workspace else None,

@@ -35,6 +35,7 @@ from typing import Protocol
 from attrs import frozen
 
 _MOST_CHARS = 1000  # every repetition becomes a rule, and llama.cpp refuses a grammar with too many
+_MOST_REGIONS = 6  # the smallest models would go on to the end of their context
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 _SHARED_RULES = r"""
@@ -156,6 +157,31 @@ def marker_grammar(fields: Sequence[Field]) -> str:
         rules.append(f"{rule} ::= {field.content.rule()}")
     root = " ".join(["root ::=", *parts, _literal(_marker("completed"))])
     return "\n".join([root, *rules]) + _SHARED_RULES
+
+
+def region_grammar(reasoning: Field, code: Content, rewritable: Sequence[str], names: Sequence[str]) -> str:
+    """Write the grammar of an answer that changes regions, see `dorpo.region_rendering`.
+
+    Args:
+        reasoning: The field before them.
+        code: What a region may hold.
+        rewritable: Regions that may be written anew.
+        names: Regions that new code may be put after. Deleting is not offered: only small models take a
+            grammar, and they delete what they should have changed.
+
+    Returns:
+        GBNF whose rule `root` matches the whole answer, with one region or a few.
+    """
+    named = [*rewritable, *(f"NEW after {name}" for name in names)]
+    begin, end = marker_grammar([reasoning]).split("\n", 1)
+    begin = begin.removesuffix(_literal(_marker("completed")))
+    rules = [
+        f"{begin} region{{1,{_MOST_REGIONS}}} {_literal(_marker('completed'))}",
+        f'region ::= "[[ ## region " region-name {_literal(" ## ]]" + chr(10))} region-code "\\n\\n"',
+        f"region-name ::= {Choice(named).rule()}",
+        f"region-code ::= {code.rule()}",
+    ]
+    return "\n".join([*rules, end])
 
 
 def _marker(name: str) -> str:

@@ -28,7 +28,7 @@ def equip(agent: Agent, state: Mapping[str, Any]) -> Agent:
         for predictor in module.predictors():
             # Rendered once here, so that nothing is found missing while a user waits.
             blank = dict.fromkeys(predictor.signature.input_fields, "")
-            adapter = agent.adapter(agent.shape, Exchange([]))
+            adapter = agent.adapter(agent.shape, Exchange([]), None)
             messages = adapter.format(predictor.signature, predictor.demos, blank)
             if not all(isinstance(message["content"], str) for message in messages):
                 raise TypeError("a message is no text")

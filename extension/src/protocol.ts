@@ -20,10 +20,10 @@ const nothing = shape({});
 
 // Requests of the client
 
-/** The user asked for a change of an open document. Answered when the session has begun. */
+/** The user asked for a change of an open document; without an instance, of the one that the settings name. */
 export const startSession = {
   method: "precisionShaking/startSession",
-  params: shape({ uri: text, request: text }),
+  params: shape({ uri: text, request: text, instance: nullable(text) }),
   result: shape({ session: text }),
 };
 
@@ -175,6 +175,7 @@ export const serverSettings = shape({
   student: text,
   trainingSteps: number,
   execute: flag,
+  instance: text,
 });
 export type ServerSettings = Guarded<typeof serverSettings>;
 

@@ -9,6 +9,7 @@ import type { Review } from "./review";
 import type { Server } from "./server";
 import type { SessionBook } from "./sessionBook";
 import { isRunning, type Session } from "./sessions";
+import { LANGUAGES } from "./settings";
 import { fileName } from "./wording";
 
 /** A session's uid, a document's URI, a line of the plan, or nothing: whatever a menu hands over. */
@@ -29,7 +30,7 @@ export class SessionCommands {
     }
     const document = await scriptOf(target);
     if (!document) {
-      void vscode.window.showInformationMessage("Open the Python script that should change, then ask again.");
+      void vscode.window.showInformationMessage("Open the Python script or the text that should change, then ask again.");
       return;
     }
     const uri = document.uri.toString();
@@ -151,7 +152,7 @@ export class SessionCommands {
     const options = { location, title: fileName(uri), cancellable: true };
     const session = await vscode.window.withProgress(options, async (progress, token) => {
       progress.report({ message: "starting…" });
-      const begun = await this.server.request(startSession, { uri, request }, token).catch((error: unknown) => {
+      const begun = await this.server.request(startSession, { uri, request, instance: null }, token).catch((error: unknown) => {
         if (token.isCancellationRequested) {
           return undefined;
         }
@@ -192,12 +193,12 @@ function uidOf(target: Exclude<Target, vscode.Uri>): string | undefined {
   return typeof target === "object" ? target.id.split("/")[0] : target;
 }
 
-/** The script that a session is to be started on. */
+/** The script or text that a session is to be started on. */
 async function scriptOf(target: Target): Promise<vscode.TextDocument | undefined> {
   const active = vscode.window.activeTextEditor?.document;
   const uri = typeof target === "string" ? vscode.Uri.parse(target) : target instanceof vscode.Uri ? target : undefined;
   const document = uri ? await vscode.workspace.openTextDocument(uri) : active;
-  const fits = document?.languageId === "python" && ["file", "untitled"].includes(document.uri.scheme);
+  const fits = document && LANGUAGES.includes(document.languageId) && ["file", "untitled"].includes(document.uri.scheme);
   return fits ? document : undefined;
 }
 

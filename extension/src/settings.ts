@@ -4,6 +4,9 @@ import type { ServerSettings } from "./protocol";
 
 export const SECTION = "precisionShaking";
 
+/** Of the documents that a session can be started on. */
+export const LANGUAGES: readonly string[] = ["python", "markdown", "plaintext", "restructuredtext", "asciidoc", "latex"];
+
 /** The command that starts Python, as the user set it; empty when they leave it to us. */
 export function interpreterSetting(): readonly string[] {
   return read<string[]>("interpreter", []).filter((part) => part.trim() !== "");
@@ -19,6 +22,7 @@ export function serverSettings(): ServerSettings {
     student: read("student", "smollm2"),
     trainingSteps: read("trainingSteps", 200),
     execute: read("execute", true),
+    instance: read("instance", "script"),
   };
 }
 

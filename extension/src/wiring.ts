@@ -15,17 +15,14 @@ import { Review } from "./review";
 import { type Launch, Server } from "./server";
 import { SessionBook } from "./sessionBook";
 import { SessionCommands } from "./sessionCommands";
-import { SECTION, serverSettings } from "./settings";
+import { LANGUAGES, SECTION, serverSettings } from "./settings";
 import { SetupCommands } from "./setupCommands";
 import { StatusItem } from "./status";
 import { Thinking } from "./thinking";
 import { Transcript } from "./transcript";
 
-/** The scripts that sessions work on. The diff's own documents are not among them. */
-export const DOCUMENTS = [
-  { scheme: "file", language: "python" },
-  { scheme: "untitled", language: "python" },
-];
+/** The scripts and texts that sessions work on. The diff's own documents are not among them. */
+export const DOCUMENTS = ["file", "untitled"].flatMap((scheme) => LANGUAGES.map((language) => ({ scheme, language })));
 
 /** Put everything into the editor; `launch` starts the server when it is wanted. */
 export function wire(context: vscode.ExtensionContext, launch: (log: vscode.LogOutputChannel) => Launch): void {

@@ -32,7 +32,7 @@ describe("starting", () => {
   test("the words of the input box become the request on the script in front", async () => {
     stage.editor.answers = [" greet the world "];
     await stage.run("start");
-    assert.deepEqual(stage.server.last("startSession"), { uri: URI, request: "greet the world" });
+    assert.deepEqual(stage.server.last("startSession"), { uri: URI, request: "greet the world", instance: null });
   });
 
   test("Escape starts nothing", async () => {

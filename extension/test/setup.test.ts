@@ -126,6 +126,7 @@ describe("the server", () => {
               student: "smollm2",
               trainingSteps: 200,
               execute: true,
+              instance: "script",
             },
           },
         },

@@ -41,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from precision_shaking.sape.optimizing_cli import run_optimize
 
             return run_optimize(arguments)
+        case "instances":
+            from precision_shaking.instances_cli import run_instances
+
+            return run_instances(arguments)
         case "resume":
             from precision_shaking.run import resume
 
@@ -67,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands.add_parser("run", help="change a script, step by step, in this terminal"))
+    from precision_shaking import instances_cli
+
+    instances_cli.add_arguments(
+        commands.add_parser("instances", help="list what sessions can be about: scripts, tests, texts, …")
+    )
     commands.add_parser("serve", help="start the language server for an editor")
     commands.add_parser("engine", help="start the engine of one session (used by the other commands)")
     _add_evaluation(
@@ -86,10 +95,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "file", metavar="FILE", help="the script to change; only accepted text is written to it"
+        "paths", metavar="PATH", nargs="+", help="the file to change; only accepted text is written to it"
     )
     parser.add_argument("request", metavar="CHANGE_REQUEST", help="what should change, in your words")
     _add_teachers(parser, "a model to ask, several in the order they are used")
+    parser.add_argument(
+        "--instance",
+        metavar="NAME",
+        help="what it is, see `instances` (script; prose where that is what fits the file)",
+    )
     parser.add_argument("--answers", metavar="FILE.jsonl", help="your answers, one JSON object a line")
     parser.add_argument("--db", metavar="FILE", help="the dataset (default: your own)")
     parser.add_argument("--json", action="store_true", help="print every event as a JSON object a line")
@@ -112,7 +126,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.jsonl",
         help="run a recorded session again, without its teachers; needs --db",
     )
-    parser.add_argument("--no-execute", action="store_true", help="do not run the scripts")
+    running = parser.add_mutually_exclusive_group()
+    running.add_argument("--no-execute", action="store_true", help="do not run anything")
+    running.add_argument(
+        "--unprotected",
+        action="store_true",
+        help="run tests and commands of an instance even where bubblewrap cannot isolate them",
+    )
 
 
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:

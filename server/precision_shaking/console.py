@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import unicodedata
+from collections.abc import Iterator
 from typing import Protocol, TextIO
 
 from attrs import define, field
@@ -14,10 +15,11 @@ from rich.rule import Rule
 from rich.text import Text
 
 from precision_shaking.sape import events as e
+from precision_shaking.sape.instances import filesets
 from precision_shaking.sape.vocabulary import DecidedBy, SessionStatus
 
 _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
-_DIFF_HEAD = 2  # lines, which name the sides
+_DIFF_HEAD = ("--- ", "+++ ")  # which name the sides
 _REASONS = {
     "error": "rejected, it failed",
     "redo": "rejected, to be redone",
@@ -57,15 +59,28 @@ def visible(text: str) -> str:
     return "".join(map(shown, text))
 
 
-def unified_diff(before: str, after: str) -> Text:
-    """The change, coloured; without a change, a word that says so."""
-    old, new = before.removesuffix("\n").split("\n"), after.removesuffix("\n").split("\n")
-    lines = difflib.unified_diff(old, new, "current", "proposed", lineterm="", n=3)
-    shown = [
-        Text(visible(line), "bold" if n < _DIFF_HEAD else _DIFF_STYLES.get(line[:1], ""))
-        for n, line in enumerate(lines)
-    ]
+def unified_diff(before: str, after: str, *, several: bool = False) -> Text:
+    """The change, coloured; without a change, a word that says so. `several`: each text is a set of files."""
+    lines = _files_diff(before, after) if several else _diff(before, after, "current", "proposed")
+    shown = [Text(visible(line), _style(line)) for line in lines]
     return Text("\n").join(shown) if shown else Text("nothing changes", "yellow")
+
+
+def _style(line: str) -> str:
+    return "bold" if line.startswith(_DIFF_HEAD) else _DIFF_STYLES.get(line[:1], "")
+
+
+def _diff(before: str, after: str, old_name: str, new_name: str) -> Iterator[str]:
+    old, new = before.removesuffix("\n").split("\n"), after.removesuffix("\n").split("\n")
+    return difflib.unified_diff(old if before else [], new, old_name, new_name, lineterm="", n=3)
+
+
+def _files_diff(before: str, after: str) -> Iterator[str]:
+    """One diff of all files that change."""
+    known = filesets.parse(before)
+    for path, text in filesets.parse(after).items():
+        old = known.get(path, "")
+        yield from _diff(old, text, f"a/{path}" if old else "/dev/null", f"b/{path}")
 
 
 def rows_in_words(rows: int, soft_labels: int) -> str:
@@ -82,9 +97,14 @@ def rows_in_words(rows: int, soft_labels: int) -> str:
 
 @define
 class TerminalView:
-    """The plan, the instructions, the worker's text as it comes, the run, the diff."""
+    """The plan, the instructions, the worker's text as it comes, the run, the diff.
+
+    Attributes:
+        several: Whether the document is a set of files.
+    """
 
     console: Console
+    several: bool = False
     _steps: tuple[str, ...] = field(default=(), init=False)
     _streaming: str = field(default="", init=False)
     # What the worker said was read as it came.
@@ -163,7 +183,7 @@ class TerminalView:
     def _diff(self, before: str, after: str) -> None:
         # Unwrapped: a line of a script stays one line, to be read and copied.
         self.console.print()
-        self.console.print(unified_diff(before, after), soft_wrap=True)
+        self.console.print(unified_diff(before, after, several=self.several), soft_wrap=True)
         self.console.print()
 
     def _run(self, event: e.AttemptExecuted) -> None:

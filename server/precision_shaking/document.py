@@ -46,7 +46,7 @@ class Document:
     @property
     def text(self) -> str:
         """The content with plain line feeds, without a byte order mark, ending with one line feed."""
-        return self.raw.removeprefix(_BOM).replace("\r\n", "\n").rstrip("\n") + "\n"
+        return as_text(self.raw)
 
     def replace(self, text: str) -> None:
         """Write another text into the file, at once or not at all.
@@ -59,12 +59,17 @@ class Document:
         """
         if _read(self.path) != self.raw:
             raise DocumentError(f"{self.path} was changed meanwhile: it is left as it is.")
-        raw = _like(self.raw, text)
+        raw = like(self.raw, text)
         try:
             _write(self.path, raw.encode("utf-8"))
         except OSError as error:
             raise DocumentError(f"{self.path} cannot be written: {error.strerror}.") from error
         self.raw = raw
+
+
+def as_text(raw: str) -> str:
+    """A content with plain line feeds, without a byte order mark, ending with one line feed."""
+    return raw.removeprefix(_BOM).replace("\r\n", "\n").rstrip("\n") + "\n"
 
 
 def _read(path: Path) -> str:
@@ -85,7 +90,7 @@ def _read(path: Path) -> str:
     return text
 
 
-def _like(raw: str, text: str) -> str:
+def like(raw: str, text: str) -> str:
     """The new text with the old one's line ends, byte order mark and kind of ending."""
     bom = _BOM if raw.startswith(_BOM) else ""
     old = _LINE.findall(raw.removeprefix(_BOM))

@@ -9,19 +9,27 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from attrs import define
+from attrs import define, evolve
 from rich.console import Console
 
 from dorpo.store import Store, StoreError, default_path
 from precision_shaking.answers import STOP, Answers, NoAnswerError, ScriptedAnswers, read_answers
 from precision_shaking.console import JsonView, TerminalView, View, visible
 from precision_shaking.document import Document, DocumentError
+from precision_shaking.documents import Documents, named_files
 from precision_shaking.lsp.merge import merge
 from precision_shaking.sape import events as e
 from precision_shaking.sape import wire
+from precision_shaking.sape.instances.catalogue import DEFAULT, choose
+from precision_shaking.sape.instances.declaration import Instance
+from precision_shaking.sape.instances.documents import SeveralFiles
+from precision_shaking.sape.instances.filesets import parse
+from precision_shaking.sape.instances.loading import DeclarationError
+from precision_shaking.sape.instances.workspace import workspace_of
 from precision_shaking.sape.process import EngineError, EngineProcess
 from precision_shaking.sape.resuming import ResumeError, recall, teacher_text
 from precision_shaking.sape.teachers import TeacherError, parse_teacher
@@ -29,6 +37,33 @@ from precision_shaking.sape.vocabulary import SessionStatus, Verdict
 
 DEFAULT_TEACHER = "embedded/smollm2"
 _DONE, _NOT_DONE, _UNUSABLE, _INTERRUPTED = 0, 1, 2, 130
+
+
+# Of editors, by the ending of a file's name; anything else is taken for a Python script.
+_LANGUAGES = {
+    **{".md": "markdown", ".markdown": "markdown", ".txt": "plaintext", ".rst": "restructuredtext"},
+    **{".adoc": "asciidoc", ".tex": "latex", ".html": "html", ".js": "javascript", ".ts": "typescript"},
+    **{".sh": "shellscript", ".toml": "toml", ".json": "json", ".yaml": "yaml", ".yml": "yaml"},
+}
+
+
+class UserDocument(Protocol):
+    """What the user changes: a file, or several as one text."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+    @property
+    def text(self) -> str:
+        """What it holds, as engine and models see it."""
+
+    def replace(self, text: str) -> None:
+        """Write another text into it.
+
+        Raises:
+            DocumentError: It was changed by somebody else, or cannot be written.
+        """
 
 
 class OptionsError(Exception):
@@ -46,11 +81,27 @@ def run(arguments: argparse.Namespace) -> int:
         0 when every step was accepted, 1 when it was stopped before, 2 after an error, 130 after Ctrl+C.
     """
 
-    def prepare() -> tuple[Document, wire.StartParams]:
-        document = Document.read(Path(arguments.file))
-        return document, _params(arguments, document)
+    def prepare() -> tuple[UserDocument, wire.StartParams]:
+        paths = [Path(path) for path in arguments.paths]
+        workspace = workspace_of(paths)
+        language = _LANGUAGES.get(paths[0].suffix.lower(), "python")
+        instance = choose(arguments.instance, DEFAULT, language, workspace)
+        document = _opened(instance, paths, workspace)
+        params = _params(arguments, document)
+        return document, evolve(params, language=language, instance=instance.name, workspace=str(workspace))
 
     return _drive(arguments, prepare)
+
+
+def _opened(instance: Instance, paths: list[Path], workspace: Path) -> UserDocument:
+    """The document that the paths are for this instance."""
+    if isinstance(instance.document, SeveralFiles):
+        return Documents.read(workspace, named_files(workspace, paths, instance.document.beside))
+    if len(paths) > 1:
+        raise OptionsError(
+            f"The instance {instance.name} changes one file: name one, then what should change."
+        )
+    return Document.read(paths[0])
 
 
 def resume(arguments: argparse.Namespace) -> int:
@@ -60,18 +111,19 @@ def resume(arguments: argparse.Namespace) -> int:
 
 def _drive(
     arguments: argparse.Namespace,
-    prepare: Callable[[], tuple[Document, wire.StartParams | wire.ResumeParams]],
+    prepare: Callable[[], tuple[UserDocument, wire.StartParams | wire.ResumeParams]],
 ) -> int:
     console = Console(highlight=False)
     try:
         document, params = prepare()
         scripted = read_answers(Path(arguments.answers)) if arguments.answers else ScriptedAnswers()
-        view: View = JsonView(sys.stdout) if arguments.json else TerminalView(console)
+        terminal = TerminalView(console, several=isinstance(document, Documents))
+        view: View = JsonView(sys.stdout) if arguments.json else terminal
         asking = Console(stderr=True, highlight=False) if arguments.json else console
         return asyncio.run(_Run(document, document.text, Answers(scripted, asking), view).drive(params))
     except (
         *(OptionsError, DocumentError, NoAnswerError, TeacherError, EngineError, BrokenOffError),
-        *(StoreError, ResumeError),
+        *(StoreError, ResumeError, DeclarationError),
     ) as error:
         sys.stderr.write(f"precision-shaking: {visible(str(error))}\n")
         return _UNUSABLE
@@ -80,7 +132,7 @@ def _drive(
         return _INTERRUPTED
 
 
-def _params(arguments: argparse.Namespace, document: Document) -> wire.StartParams:
+def _params(arguments: argparse.Namespace, document: UserDocument) -> wire.StartParams:
     key = os.environ.get("PRECISION_SHAKING_API_KEY")
     pool = [parse_teacher(text) for text in arguments.teachers or [DEFAULT_TEACHER]]
     # The key is meant for servers of the user's own; a provider's is in the provider's own variable.
@@ -92,9 +144,11 @@ def _params(arguments: argparse.Namespace, document: Document) -> wire.StartPara
             "A replay makes the recorded session's rows again: name a dataset for them with --db."
         )
     return wire.StartParams(
-        # Absolute, because the session may be resumed from elsewhere.
-        document=str(Path(arguments.file).absolute()),
+        # Absolute, as the session may be resumed from elsewhere. Several files are known by their folder:
+        # an editor, which opens none, cannot take them for one of its documents.
+        document=str(document.path.absolute()),
         script=document.text,
+        unprotected=arguments.unprotected,
         request=arguments.request,
         teachers=teachers,
         db=_absolute(arguments.db),
@@ -106,13 +160,19 @@ def _params(arguments: argparse.Namespace, document: Document) -> wire.StartPara
     )
 
 
-def _found(arguments: argparse.Namespace) -> tuple[Document, wire.ResumeParams]:
+def _found(arguments: argparse.Namespace) -> tuple[UserDocument, wire.ResumeParams]:
     """The document of a session that broke off, and what its engine needs."""
     with Store.open(Path(arguments.db) if arguments.db else default_path(), create=False) as store:
-        began = recall(store, arguments.session).params
+        resumed = recall(store, arguments.session)
+    began = resumed.params
     key = os.environ.get("PRECISION_SHAKING_API_KEY")
     own = [teacher_text(teacher) for teacher in began.teachers if teacher.base_url]
-    return Document.read(_path(began.document)), wire.ResumeParams(
+    document: UserDocument
+    if resumed.instance.document.several and began.workspace is not None:
+        document = Documents.read(Path(began.workspace), list(parse(began.script)))
+    else:
+        document = Document.read(_path(began.document))
+    return document, wire.ResumeParams(
         session=arguments.session,
         api_keys=dict.fromkeys(own, key) if key else {},
         db=_absolute(arguments.db),
@@ -138,13 +198,13 @@ def _absolute(file: str | None) -> str | None:
 
 @define
 class _Run:
-    """A session and the user's file.
+    """A session and the user's file or files.
 
     Attributes:
         held: The text that both the file and the engine's current script descend from.
     """
 
-    document: Document
+    document: UserDocument
     held: str
     answers: Answers
     view: View

@@ -27,6 +27,7 @@ class Settings:
         student: The model to train: a name, a folder or a GGUF file.
         training_steps: Optimiser steps of one training.
         execute: Whether scripts may be run; False in a workspace that is not trusted.
+        instance: Name of the SAPE instance that sessions are of, unless they name another.
         client_commands: Whether the client has commands and dialogs of its own, as VS Code's has.
     """
 
@@ -37,6 +38,7 @@ class Settings:
     student: str = "smollm2"
     training_steps: int = 200
     execute: bool = True
+    instance: str = "script"
     client_commands: bool = False
 
     def updated(self, values: Any) -> Settings:
@@ -116,5 +118,6 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "student": ("student", _text),
     "trainingSteps": ("training_steps", _count),
     "execute": ("execute", _flag),
+    "instance": ("instance", _text),
     "clientCommands": ("client_commands", _flag),
 }

@@ -236,7 +236,7 @@ async def test_stuck_sessions_ask_for_help(home, uri):
     [
         ("", "python", "x", "The document is empty"),
         ("  \n", "python", "x", "The document is empty"),
-        ("hello", "plaintext", "x", "has no language yet"),
+        ("hello", "", "x", "has no language yet"),
         (BASE, "python", "  ", "The change request is empty"),
     ],
 )

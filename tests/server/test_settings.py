@@ -15,6 +15,7 @@ def test_values_of_an_editor_replace_the_defaults():
             "student": "/models/tiny",
             "trainingSteps": 50.0,
             "execute": False,
+            "instance": "mine",
             "clientCommands": True,
         }
     )
@@ -26,6 +27,7 @@ def test_values_of_an_editor_replace_the_defaults():
         student="/models/tiny",
         training_steps=50,
         execute=False,
+        instance="mine",
         client_commands=True,
     )
 
@@ -57,6 +59,7 @@ def test_an_empty_database_is_the_usual_one():
         ("student", "  "),
         ("trainingSteps", -1),
         ("execute", "yes"),
+        ("instance", ""),
         ("clientCommands", 1),
     ],
 )

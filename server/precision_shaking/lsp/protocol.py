@@ -44,10 +44,12 @@ class StartSessionParams:
     Attributes:
         uri: The document's URI; it may be untitled.
         request: What should change, in the user's words.
+        instance: Name of the SAPE instance; None for the one that the settings name.
     """
 
     uri: str
     request: str
+    instance: str | None = None
 
 
 @frozen

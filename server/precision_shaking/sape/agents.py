@@ -1,4 +1,4 @@
-"""The four agents of the script instance: what each is asked, what it may answer, and how one is called.
+"""The agents of an instance: what each is asked, what it may answer, and how one is called.
 
 Prompts are short and concrete, so that a model of a hundred million parameters can follow them too.
 """
@@ -26,7 +26,10 @@ from precision_shaking.sape.adapter import Exchange, MarkerAdapter, Respond, Wor
 from precision_shaking.sape.embedded.grammar import Choice, Code, Field, Line, Lines
 from precision_shaking.sape.explaining import explain
 from precision_shaking.sape.formats import excerpt, whole_characters
+from precision_shaking.sape.instances.catalogue import default
+from precision_shaking.sape.instances.declaration import ROLES, AgentPart, Instance
 from precision_shaking.sape.likelihood import read_by_likelihood
+from precision_shaking.sape.routes import Place
 from precision_shaking.sape.teachers import Teacher, TeacherError
 from precision_shaking.sape.vocabulary import Verdict
 
@@ -36,7 +39,7 @@ _CHARS_PER_TOKEN = 2
 
 
 class Plan(dspy.Signature):  # type: ignore[misc] # dspy is untyped
-    """Divide a change of a script into a few small steps. Each step is one change of the code."""
+    """The planner; what agents are told to do stands in their instance's declaration."""
 
     change_request: str = dspy.InputField()
     current_script: str = dspy.InputField()
@@ -45,7 +48,7 @@ class Plan(dspy.Signature):  # type: ignore[misc] # dspy is untyped
 
 
 class Instruct(dspy.Signature):  # type: ignore[misc]
-    """Write the instruction for the programmer who changes the script. Say exactly what to change."""
+    """The lead."""
 
     current_script: str = dspy.InputField()
     what_happened: str = dspy.InputField()
@@ -56,7 +59,7 @@ class Instruct(dspy.Signature):  # type: ignore[misc]
 
 
 class Work(dspy.Signature):  # type: ignore[misc]
-    """Replaced by the dataset's own system prompt, see `WorkerAdapter`."""
+    """The worker, without its reasoning; rendered as the dataset does, see `WorkerAdapter`."""
 
     instruction: str = dspy.InputField()
     current_script: str = dspy.InputField()
@@ -64,11 +67,7 @@ class Work(dspy.Signature):  # type: ignore[misc]
 
 
 class ReadFeedback(dspy.Signature):  # type: ignore[misc]
-    """Decide what the user's words about a proposed change mean.
-
-    accepted: they are satisfied. redo: it is wrong, start over from the script before. further_edit: part of
-    it is good, go on from it. unclear: their words do not say.
-    """
+    """The feedback analyzer."""
 
     step: str = dspy.InputField()
     feedback: str = dspy.InputField()
@@ -104,31 +103,60 @@ class Agents:
     analyzer: Agent
 
     @classmethod
-    def for_scripts(cls, max_whole_lines: int = MAX_WHOLE_LINES) -> Self:
-        """The white paper's use case: an executable script and a change request.
+    def of(cls, instance: Instance, max_whole_lines: int = MAX_WHOLE_LINES) -> Self:
+        """An instance's agents; one that no edge leads to is made of nothing and never asked.
 
         Args:
+            instance: Whose.
             max_whole_lines: The longest script that the worker writes whole.
         """
-        verdicts = Choice([*(str(verdict) for verdict in Verdict), "unclear"])
-        work = Work.with_instructions(SYSTEM_PROMPT)
+        parts = {place: instance.agents.get(place, AgentPart()) for place in ROLES}
         return cls(
-            planner=Agent("planner", dspy.Predict(Plan), (Field("steps", Lines(3, 120)),)),
-            lead=Agent("lead", dspy.Predict(Instruct), (Field("instruction", Line(300)),)),
-            worker=Agent(
-                "worker",
-                dspy.ChainOfThought(work, rationale_field_type=str),
-                (Field("reasoning", Line(300)), Field("script", Code("python"))),
-                partial(WorkerAdapter, max_whole_lines=max_whole_lines),
-            ),
-            analyzer=Agent(
-                "analyzer",
-                dspy.Predict(ReadFeedback),
-                (Field("verdict", verdicts),),
-                max_tokens=64,
-                embedded_respond=read_by_likelihood,
-            ),
+            planner=_planner(parts[Place.PLANNER]),
+            lead=_lead(parts[Place.LEAD]),
+            worker=_worker(parts[Place.WORKER], max_whole_lines),
+            analyzer=_analyzer(parts[Place.ANALYZER]),
         )
+
+    @classmethod
+    def for_scripts(cls) -> Self:
+        """The white paper's use case: an executable script and a change request."""
+        return cls.of(default())
+
+
+def _planner(part: AgentPart) -> Agent:
+    shape = Field("steps", Lines(part.answer.items, part.answer.longest))
+    return Agent("planner", dspy.Predict(_declared(Plan, Place.PLANNER, part)), (shape,))
+
+
+def _lead(part: AgentPart) -> Agent:
+    shape = Field("instruction", Line(part.answer.longest))
+    return Agent("lead", dspy.Predict(_declared(Instruct, Place.LEAD, part)), (shape,))
+
+
+def _worker(part: AgentPart, max_whole_lines: int) -> Agent:
+    work = Work.with_instructions(part.instructions.strip() or SYSTEM_PROMPT)
+    shape = (Field("reasoning", Line(part.answer.longest)), Field("script", Code(part.answer.fence)))
+    adapter = partial(WorkerAdapter, max_whole_lines=max_whole_lines)
+    return Agent("worker", dspy.ChainOfThought(work, rationale_field_type=str), shape, adapter)
+
+
+def _analyzer(part: AgentPart) -> Agent:
+    return Agent(
+        "analyzer",
+        dspy.Predict(_declared(ReadFeedback, Place.ANALYZER, part)),
+        (Field("verdict", Choice([*(str(verdict) for verdict in Verdict), "unclear"])),),
+        max_tokens=64,
+        embedded_respond=read_by_likelihood,
+    )
+
+
+def _declared(role: Any, place: Place, part: AgentPart) -> Any:
+    """A place's signature with the inputs and the instructions of a declaration."""
+    annotations = {**role.input_fields, **role.output_fields}
+    names = [*part.inputs(place), *role.output_fields]
+    wanted = {name: (annotations[name].annotation, annotations[name]) for name in names}
+    return dspy.Signature(wanted, part.instructions.strip() or role.instructions)
 
 
 @frozen

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -16,7 +16,8 @@ from precision_shaking.sape import happenings as h
 from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.agents import Agent, Agents, Reply
 from precision_shaking.sape.channel import Channel
-from precision_shaking.sape.formats import FieldStream, omissions
+from precision_shaking.sape.formats import FieldStream
+from precision_shaking.sape.instances.documents import DocumentFaultError
 from precision_shaking.sape.recorder import Recorder
 from precision_shaking.sape.setbacks import in_short, setback_block, setback_inputs
 from precision_shaking.sape.teachers import Teacher, TeacherError
@@ -31,16 +32,23 @@ _TRIES = 2
 class Consultant:
     """Asks agents on behalf of a session, keeps every call, and tells of it.
 
-    The worker's teacher is the workflow's choice. The other agents use the first teacher of the pool that
+    The worker's teacher is the workflow's choice. The other agents use the first teacher of their pool that
     works: one that fails is not asked by them again.
+
+    Attributes:
+        pools: Each agent's teachers, by its name.
+        read: The whole document that an answer to a task means; raises DocumentFaultError.
+        fault: Why a document must not be shown all the same, from what it was made of; empty when it may be.
     """
 
     agents: Agents
-    teachers: Sequence[Teacher]
+    pools: Mapping[str, Sequence[Teacher]]
     recorder: Recorder
     channel: Channel
     emit: Callable[[e.SessionEvent], None]
-    _working: int = field(default=0, init=False)
+    read: Callable[[str, str], str]
+    fault: Callable[[str, str], str]
+    _failed: set[int] = field(factory=set, init=False)
 
     async def plan(self, state: State, task: h.AskPlanner) -> tuple[str, ...]:
         """The steps of the change request.
@@ -68,14 +76,17 @@ class Consultant:
         inputs = {"instruction": instruction, "current_script": task.script}
         try:
             reply = await self._patiently(
-                self.agents.worker, self.teachers[task.teacher], inputs, task.repeat, state
+                self.agents.worker, self.pools["worker"][task.teacher], inputs, task.repeat, state
             )
         except TeacherError as error:
             return h.Unreadable(str(error), hopeless=not error.passing), None
         if reply.fields is None:
             return h.Unreadable(reply.why), reply
-        script = reply.fields["script"]
-        fault = _fault(task, script)
+        try:
+            script = self.read(task.script, reply.fields["script"])
+        except DocumentFaultError as error:
+            return h.Unreadable(f"The answer is not what was asked for: {error}"), reply
+        fault = self._fault(task, script)
         if fault:
             return h.Unreadable(fault), reply
         attempt = Attempt(str(uuid.uuid4()), reply.exchange.text or "", reply.fields["reasoning"], script)
@@ -94,16 +105,17 @@ class Consultant:
 
     async def _first_answer(self, agent: Agent, inputs: dict[str, str], state: State) -> dict[str, Any]:
         problem = TeacherError("There is no teacher.")
-        for place in range(self._working, len(self.teachers)):
+        pool = self.pools[agent.name]
+        for teacher in [teacher for teacher in pool if id(teacher) not in self._failed] or pool:
             try:
-                return await self._readable(agent, self.teachers[place], inputs, state)
+                return await self._readable(agent, teacher, inputs, state)
             except _UnreadableError as error:
                 problem = error
             except TeacherError as error:
                 problem = error
-                self._working = max(self._working, place + 1)
+                self._failed.add(id(teacher))
         # Whoever asks later finds the whole pool again.
-        self._working = 0
+        self._failed.clear()
         raise problem
 
     async def _readable(
@@ -167,16 +179,12 @@ class Consultant:
         self.emit(e.AgentFinished(agent.name, teacher.name, reply.seconds, *tokens))
         return reply
 
+    def _fault(self, task: h.AskWorker, script: str) -> str:
+        """Why a readable script must not be shown all the same; empty when it may be."""
+        if task.setback is not None and script == task.setback.script:
+            return "The teacher wrote the same script again."
+        return self.fault(task.script, script)
+
 
 class _UnreadableError(TeacherError):
     """A teacher answers, but never so that it can be read."""
-
-
-def _fault(task: h.AskWorker, script: str) -> str:
-    """Why a readable script must not be shown all the same; empty when it may be."""
-    if task.setback is not None and script == task.setback.script:
-        return "The teacher wrote the same script again."
-    left_out = omissions(task.script, script)
-    if left_out:
-        return f"The teacher left out code, it wrote {left_out[0]!r} instead."
-    return ""

@@ -7,23 +7,37 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from attrs import evolve, frozen
 
-from precision_shaking.sape.sandbox.bubblewrap import WORK_FOLDER, bubblewrap_launch
+from precision_shaking.sape.sandbox.bubblewrap import (
+    WORK_FOLDER,
+    bubblewrap_folder_launch,
+    bubblewrap_launch,
+)
 from precision_shaking.sape.sandbox.diagnosis import diagnose
 from precision_shaking.sape.sandbox.failure import last_failure
 from precision_shaking.sape.sandbox.interpreter import Interpreter, InterpreterError, find_interpreter
 from precision_shaking.sape.sandbox.limits import ExecutionLimits
 from precision_shaking.sape.sandbox.probe import Isolation, probe
-from precision_shaking.sape.sandbox.process import process_launch
+from precision_shaking.sape.sandbox.process import process_folder_launch, process_launch
 from precision_shaking.sape.sandbox.supervision import Ending, Launch, run
 from precision_shaking.sape.vocabulary import Outcome
 
-__all__ = ["Backend", "Execution", "ExecutionLimits", "Isolation", "execute", "isolation", "trim_traceback"]
+__all__ = [
+    "Backend",
+    "Execution",
+    "ExecutionLimits",
+    "Isolation",
+    "execute",
+    "execute_in_copy",
+    "isolation",
+    "trim_traceback",
+]
 
 
 class Backend(StrEnum):
@@ -101,6 +115,47 @@ async def execute(
         return _not_run(str(error))
     outcome, detail = diagnose(ending, limits)
     return Execution(outcome, ending.output, ending.exit_code, ending.seconds, choice.backend, detail)
+
+
+async def execute_in_copy(
+    folder: Path,
+    command: Sequence[str],
+    *,
+    limits: ExecutionLimits = ExecutionLimits(),  # noqa: B008 - frozen
+    backend: Backend | None = Backend.BUBBLEWRAP,
+) -> Execution:
+    """Run a command in a copy of a folder and say how it ended, as `execute` does for a script.
+
+    Args:
+        folder: What is copied; it stays as it is. Everybody has to be allowed to read it.
+        command: The words of the command; a first word `python` is the interpreter this program runs under.
+        limits: What it may use.
+        backend: As for `execute`; unless the user agreed to something else, it is isolated or not run.
+    """
+    if os.name != "posix":
+        return _not_run(
+            "Commands cannot be run safely on Windows: open the folder in WSL 2 to have them run."
+        )
+    choice = await asyncio.to_thread(_choose, None, backend)
+    if choice.backend is Backend.NONE:
+        return _not_run(choice.why)
+    program, *words = command
+    argv = [choice.python.executable if program == "python" else program, *words]
+    try:
+        with _folder_launch(folder, argv, choice, limits) as launch:
+            ending = _without_place(await run(launch, limits), launch)
+    except OSError as error:
+        return _not_run(str(error))
+    outcome, detail = diagnose(ending, limits)
+    return Execution(outcome, ending.output, ending.exit_code, ending.seconds, choice.backend, detail)
+
+
+def _folder_launch(
+    folder: Path, command: Sequence[str], choice: _Choice, limits: ExecutionLimits
+) -> AbstractContextManager[Launch]:
+    if choice.backend is Backend.BUBBLEWRAP:
+        return bubblewrap_folder_launch(folder, command, choice.python, limits, as_root=choice.as_root)
+    return process_folder_launch(folder, command, choice.python, limits)
 
 
 async def isolation(interpreter: str | None = None) -> Isolation:

@@ -13,6 +13,9 @@ from dorpo.store import Store, StoreError, default_path
 from precision_shaking.sape import wire
 from precision_shaking.sape.channel import Channel, ChannelError, DirectChannel
 from precision_shaking.sape.events import SessionEvent
+from precision_shaking.sape.instances.catalogue import find
+from precision_shaking.sape.instances.declaration import Instance
+from precision_shaking.sape.instances.loading import DeclarationError
 from precision_shaking.sape.optimizing.equipping import EquippedChannel
 from precision_shaking.sape.recording import RecordingChannel
 from precision_shaking.sape.replaying import ReplayChannel
@@ -44,7 +47,7 @@ def open_session(
                 session, began = _resume(params, emit, resources)
             else:
                 session, began = _start(params, emit, resources)
-        except (TeacherError, ChannelError, StoreError, ResumeError) as error:
+        except (TeacherError, ChannelError, StoreError, ResumeError, DeclarationError) as error:
             raise wire.WireError(str(error)) from error
         result = wire.StartResult(session.uid, began.document, began.request, began.script)
         return Opened(session, result, resources.pop_all())
@@ -54,14 +57,15 @@ def _start(
     params: wire.StartParams, emit: Callable[[SessionEvent], None], resources: ExitStack
 ) -> tuple[Session, wire.StartParams]:
     teachers, channel = _reach(params)
+    instance = find(params.instance, Path(params.workspace) if params.workspace else None)
     store = resources.enter_context(Store.open(_dataset(params.db)))
     if params.record is not None:
         names = [teacher.name for teacher in teachers]
         channel = RecordingChannel.create(Path(params.record), names, channel)
     elif params.replay is None:
         # Not under a recording: it is to be run again where the agents have no programs.
-        channel = _equipped(channel)
-    session = Session(params, teachers, store, emit, channel=channel)
+        channel = _equipped(channel, instance)
+    session = Session(params, teachers, store, emit, instance, channel)
     resources.enter_context(store.hold(session.uid))
     return session, params
 
@@ -79,8 +83,9 @@ def _resume(
         execute=began.execute and params.execute,
     )
     teachers = [connect(access) for access in began.teachers]
-    channel = _equipped(DirectChannel())
-    return Session(began, teachers, store, emit, channel=channel, resumed=resumed), began
+    instance = resumed.instance
+    channel = _equipped(DirectChannel(), instance)
+    return Session(began, teachers, store, emit, instance, channel, resumed), began
 
 
 def _reach(params: wire.StartParams) -> tuple[list[Teacher], Channel]:
@@ -91,8 +96,10 @@ def _reach(params: wire.StartParams) -> tuple[list[Teacher], Channel]:
     return replay.pool(), replay
 
 
-def _equipped(channel: Channel) -> Channel:
-    """The same way, for agents with the programs that were optimised for them."""
+def _equipped(channel: Channel, instance: Instance) -> Channel:
+    """The same way, for agents with the programs that were optimised for them, if they are to have any."""
+    if not instance.optimized:
+        return channel
     return EquippedChannel(channel, default_path().parent, _log)
 
 

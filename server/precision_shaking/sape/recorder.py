@@ -20,7 +20,6 @@ from precision_shaking.sape.vocabulary import Attempt, Outcome
 from precision_shaking.sape.wire import StartParams
 from precision_shaking.sape.workflow import State
 
-INSTANCE = "script"
 BY_USER = "user"
 _LONGEST_TOKEN = 0xFFFF  # bytes that the codec of soft labels has room for
 
@@ -84,7 +83,7 @@ class Recorder:
             language=params.language,
             request=params.request,
             script=params.script,
-            instance=INSTANCE,
+            instance=params.instance,
             app_version=version("precision-shaking"),
             settings=settings,
         )

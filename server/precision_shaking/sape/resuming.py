@@ -12,6 +12,9 @@ from attrs import asdict, evolve, frozen
 from dorpo.store import Store
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape import workflow
+from precision_shaking.sape.instances.catalogue import default
+from precision_shaking.sape.instances.declaration import Instance
+from precision_shaking.sape.instances.loading import DeclarationError, to_instance, to_tables
 from precision_shaking.sape.journal import JournalError, Standing, from_json, replay, to_json
 from precision_shaking.sape.vocabulary import Limits, Phase, SessionStatus
 from precision_shaking.sape.wire import StartParams, TeacherAccess
@@ -27,12 +30,14 @@ class Resumed:
 
     Attributes:
         params: How it was started; its teachers have no keys, those are never stored.
+        instance: As it was declared then.
     """
 
     uid: str
     params: StartParams
     limits: Limits
     standing: Standing
+    instance: Instance
 
 
 @frozen
@@ -63,14 +68,20 @@ class _Settings:
     teachers: tuple[TeacherAccess, ...]
     execute: bool
     limits: Limits
+    # Sessions of versions that had only one instance were kept without what follows.
+    instance: dict[str, Any] | None = None
+    workspace: str | None = None
+    unprotected: bool = False
 
 
-def settings(params: StartParams, limits: Limits) -> str | None:
+def settings(params: StartParams, limits: Limits, instance: Instance) -> str | None:
     """What must be kept to resume a session, as JSON; None for one that only repeats a recording."""
     if params.replay is not None:
         return None
     pool = tuple(evolve(teacher, api_key=None) for teacher in params.teachers)
-    return json.dumps(asdict(_Settings(pool, params.execute, limits)))
+    declared = to_tables(instance)
+    kept = _Settings(pool, params.execute, limits, declared, params.workspace, params.unprotected)
+    return json.dumps(asdict(kept))
 
 
 def recall(store: Store, uid: str) -> Resumed:
@@ -86,6 +97,7 @@ def recall(store: Store, uid: str) -> Resumed:
     if began.status == SessionStatus.ABANDONED:
         raise ResumeError("This session was stopped: start a new one.")
     kept = _read(began.settings)
+    instance = _declared(kept)
     params = StartParams(
         document=began.document,
         script=began.script,
@@ -96,13 +108,16 @@ def recall(store: Store, uid: str) -> Resumed:
         max_whole_lines=kept.limits.max_whole_lines,
         execute=kept.execute,
         db=str(store.path),
+        instance=instance.name,
+        workspace=kept.workspace,
+        unprotected=kept.unprotected,
     )
-    state = workflow.begin(began.request, began.script, kept.limits)
+    state = workflow.begin(began.request, began.script, kept.limits, instance.edges)
     try:
         standing = replay(state, map(from_json, store.events(uid)))
     except JournalError as error:
         raise ResumeError(str(error)) from error
-    return Resumed(uid, params, kept.limits, standing)
+    return Resumed(uid, params, kept.limits, standing, instance)
 
 
 def open_sessions(store: Store) -> list[OpenSession]:
@@ -161,6 +176,13 @@ def teacher_text(teacher: TeacherAccess) -> str:
 def with_keys(teachers: tuple[TeacherAccess, ...], keys: dict[str, str]) -> tuple[TeacherAccess, ...]:
     """The pool with these keys, by `teacher_text`."""
     return tuple(evolve(teacher, api_key=keys.get(teacher_text(teacher))) for teacher in teachers)
+
+
+def _declared(kept: _Settings) -> Instance:
+    try:
+        return default() if kept.instance is None else to_instance(kept.instance, "its declaration")
+    except DeclarationError as error:
+        raise ResumeError(f"The session cannot be resumed: {error}") from error
 
 
 def _read(text: str) -> _Settings:

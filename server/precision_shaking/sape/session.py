@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -23,11 +23,17 @@ from precision_shaking.sape import workflow
 from precision_shaking.sape.agents import Agents
 from precision_shaking.sape.channel import Channel, ChannelError, DirectChannel
 from precision_shaking.sape.consulting import Consultant
-from precision_shaking.sape.execution import Backend, execute, trim_traceback
+from precision_shaking.sape.execution import trim_traceback
+from precision_shaking.sape.instances.catalogue import default
+from precision_shaking.sape.instances.declaration import Instance
+from precision_shaking.sape.instances.documents import DocumentFaultError
+from precision_shaking.sape.instances.executing import Candidate
 from precision_shaking.sape.journal import Standing
 from precision_shaking.sape.narration import narrate, retell
+from precision_shaking.sape.pools import pools_of
 from precision_shaking.sape.recorder import Evidence, Recorder
 from precision_shaking.sape.resuming import Resumed, settings
+from precision_shaking.sape.routes import Place
 from precision_shaking.sape.teachers import Teacher, TeacherError
 from precision_shaking.sape.vocabulary import DecidedBy, Help, Limits, Outcome, Phase, Verdict
 from precision_shaking.sape.wire import AnswerParams, CorrectParams, HelpParams, StartParams
@@ -47,9 +53,12 @@ class Session:
         teachers: The pool, in the order it is used.
         store: The dataset.
         emit: Called with each event, after what it reports is on disk.
-        agents: The instance's agents; None for the ones that work on scripts.
+        instance: What the session's agents are, and what follows what; None for the one for scripts.
         channel: The way to the teachers; None for the direct one.
         resumed: The session as an engine before this one left it; None for a new session.
+
+    Raises:
+        TeacherError: The instance wants a teacher that the session does not have.
     """
 
     def __init__(
@@ -58,31 +67,38 @@ class Session:
         teachers: Sequence[Teacher],
         store: Store,
         emit: Callable[[e.SessionEvent], None],
-        agents: Agents | None = None,
+        instance: Instance | None = None,
         channel: Channel | None = None,
         resumed: Resumed | None = None,
     ) -> None:
         self.uid = resumed.uid if resumed else str(uuid.uuid4())
         self._params = params
+        self._instance = instance or default()
         self._teachers = teachers
+        pools = pools_of(self._instance, teachers)
+        # Whose teachers the workflow counts.
+        self._workers = pools["worker"]
+        self._root = Path(params.workspace) if params.workspace else None
         self._emit = emit
         self._recorder = Recorder(store, self.uid)
         self._resumed = resumed
         limits = Limits(
-            teachers=len(teachers),
+            teachers=len(self._workers),
             max_attempts=params.max_attempts,
             max_whole_lines=params.max_whole_lines,
         )
-        began = Standing(workflow.begin(params.request, params.script, limits))
+        began = Standing(workflow.begin(params.request, params.script, limits, self._instance.edges))
         standing = resumed.standing if resumed else began
         self._state, self._prompt = standing.state, standing.prompt
         self._channel = channel or DirectChannel()
         self._consultant = Consultant(
-            agents or Agents.for_scripts(params.max_whole_lines),
-            teachers,
+            Agents.of(self._instance, params.max_whole_lines),
+            pools,
             self._recorder,
             self._channel,
             emit,
+            read=self._read,
+            fault=self._instance.document.fault,
         )
         self._evidence = Evidence()
         self._answer: asyncio.Future[AnswerParams] | None = None
@@ -95,7 +111,7 @@ class Session:
         """Answer the proposal.
 
         Raises:
-            SessionError: No proposal, or another one, waits; or the answer says nothing.
+            SessionError: No proposal, or another one, waits; or the answer says nothing, or is no document.
         """
         if self._answer is None or self._answer.done() or self._state.attempt is None:
             raise SessionError("No proposal waits for an answer.")
@@ -105,7 +121,7 @@ class Session:
             raise SessionError(f"{params.verdict!r} is no verdict: it is accepted, redo or further_edit.")
         if params.verdict is None and not params.words.strip():
             raise SessionError("Say what you think of the proposal, or choose accept, redo or further edit.")
-        self._answer.set_result(params)
+        self._answer.set_result(evolve(params, amended=self._own(self._state.attempt.script, params.amended)))
 
     def help(self, params: HelpParams) -> None:
         """Say how to go on after every teacher failed.
@@ -117,7 +133,7 @@ class Session:
             raise SessionError("No step waits for your help.")
         if params.choice not in set(Help):
             raise SessionError(f"{params.choice!r} is no choice: it is retry, skip or stop.")
-        self._help.set_result(params)
+        self._help.set_result(evolve(params, script=self._own(self._state.current_script, params.script)))
 
     def correct(self, params: CorrectParams) -> None:
         """Correct a verdict that was read from the user's words.
@@ -158,7 +174,8 @@ class Session:
 
     def _begin(self) -> None:
         if self._resumed is None:
-            self._recorder.start(self._params, settings(self._params, self._state.limits))
+            kept = settings(self._params, self._state.limits, self._instance)
+            self._recorder.start(self._params, kept)
             names = tuple(teacher.name for teacher in self._teachers)
             self._emit(e.SessionStarted(self.uid, self._params.document, self._params.request, names))
             return
@@ -188,7 +205,7 @@ class Session:
             if isinstance(record, h.PromptFixed):
                 self._prompt = record
         self._open_question()
-        names = [teacher.name for teacher in self._teachers]
+        names = [teacher.name for teacher in self._workers]
         for told in narrate(self.uid, names, before, event, self._state, stored, self._evidence):
             self._emit(told)
 
@@ -214,6 +231,8 @@ class Session:
 
     async def _perform(self, task: h.Task) -> h.Event:
         match task:
+            case h.AskPlanner() if self._instance.edges.request is Place.LEAD:
+                return h.Planned((task.request,))
             case h.AskPlanner():
                 return h.Planned(await self._consultant.plan(self._state, task))
             case h.AskLead():
@@ -232,18 +251,26 @@ class Session:
     async def _work(self, task: h.AskWorker) -> h.Event:
         produced, reply = await self._consultant.work(self._state, task)
         self._evidence = Evidence(
-            teacher=self._teachers[task.teacher].name,
+            teacher=self._workers[task.teacher].name,
             exchange=reply.exchange if reply else None,
             seconds=reply.seconds if reply else None,
         )
         return produced
 
     async def _execute(self, script: str) -> h.Event:
-        execution = await execute(
-            script,
-            file_name=PurePath(self._params.document).name or "script.py",
-            language=self._params.language,
-            backend=None if self._params.execute else Backend.NONE,
+        if self._instance.edges.worker is Place.USER:
+            return h.Executed(Outcome.OK, "")
+        execution = await self._instance.executing.run(
+            Candidate(
+                text=script,
+                before=self._state.step_script,
+                name=self._params.document,
+                language=self._params.language,
+                kind=self._instance.document,
+                workspace=self._root,
+                allowed=self._params.execute,
+                unprotected=self._params.unprotected,
+            )
         )
         self._evidence = evolve(self._evidence, execution=execution)
         failed = execution.outcome is Outcome.SCRIPT_ERROR
@@ -274,12 +301,24 @@ class Session:
             # Scored as the dataset will have it: an answer to the row's prompt, with the worker's reasoning.
             asked = prompt.instruction, prompt.script, self._state.limits.max_whole_lines
             scores = await self._channel.score(
-                self._teachers[self._state.teacher],
+                self._workers[self._state.teacher],
                 to_messages(render_prompt(*asked)),
                 render_answer(attempt.reasoning, amended, *asked[1:]),
             )
             self._evidence = evolve(self._evidence, amended_scores=scores)
         return answer
+
+    def _read(self, before: str, text: str) -> str:
+        return self._instance.document.read(before, text, self._root)
+
+    def _own(self, before: str, text: str | None) -> str | None:
+        """The whole document that a text of the user's means."""
+        if text is None:
+            return None
+        try:
+            return self._read(before, text)
+        except DocumentFaultError as error:
+            raise SessionError(f"Your text cannot be used: {error}") from error
 
     async def _hear_help(self) -> h.Event:
         answer = await _asked(self._help)

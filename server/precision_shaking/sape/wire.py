@@ -50,6 +50,10 @@ class StartParams:
         max_whole_lines: The longest script that the worker writes whole; of longer ones it writes regions.
         record: A file to make, which keeps every exchange with the teachers.
         replay: Such a file, whose teachers and answers are used instead of `teachers`.
+        instance: Name of the SAPE instance.
+        workspace: The folder that the document belongs to, whose own instances can be named and which is
+            copied where something is run with it; None when that is not known.
+        unprotected: Whether the user agreed to run an instance's command where it cannot be isolated.
     """
 
     document: str
@@ -63,6 +67,9 @@ class StartParams:
     record: str | None = None
     replay: str | None = None
     max_whole_lines: int = 350
+    instance: str = "script"
+    workspace: str | None = None
+    unprotected: bool = False
 
 
 @frozen

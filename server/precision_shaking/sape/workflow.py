@@ -44,6 +44,7 @@ from precision_shaking.sape.happenings import (
     Unclear,
     Unreadable,
 )
+from precision_shaking.sape.routes import Place, Routes
 from precision_shaking.sape.vocabulary import (
     Attempt,
     Help,
@@ -72,11 +73,13 @@ class State:
         unreadable: Unreadable answers in a row of this teacher.
         retries: How often the user asked to try the step again after the last teacher had failed.
         unclear: Whether the analyzer could not tell what the user's words mean.
+        routes: The instance's edges.
     """
 
     request: str
     current_script: str
     limits: Limits = field(factory=Limits)
+    routes: Routes = field(factory=Routes)
     phase: Phase = Phase.PLANNING
     steps: tuple[str, ...] = ()
     step: int = -1
@@ -108,9 +111,9 @@ class InvalidEventError(ValueError):
     """An event arrived in a phase that cannot take it."""
 
 
-def begin(request: str, script: str, limits: Limits) -> State:
+def begin(request: str, script: str, limits: Limits, routes: Routes = Routes()) -> State:  # noqa: B008 - frozen
     """The state of a session that has not been planned yet."""
-    return State(request=request, current_script=script, limits=limits)
+    return State(request=request, current_script=script, limits=limits, routes=routes)
 
 
 def advance(state: State, event: Event) -> Transition:
@@ -185,7 +188,7 @@ def _unreadable(state: State, event: Unreadable) -> Transition:
 def _executed(state: State, event: Executed) -> Transition:
     attempt = _attempt(state)
     record = AttemptExecuted(attempt, event)
-    if event.outcome is not Outcome.SCRIPT_ERROR:
+    if event.outcome is not Outcome.SCRIPT_ERROR or state.routes.error is Place.USER:
         return Transition(evolve(state, phase=Phase.ASKING, unclear=False), (record,))
     failed = _fail(state, Setback(Reason.ERROR, attempt.script, event.output))
     return Transition(failed.state, (record, *failed.records))
@@ -193,6 +196,8 @@ def _executed(state: State, event: Executed) -> Transition:
 
 def _commented(state: State, event: Commented) -> Transition:
     said = evolve(state, words=event.words, amended=event.amended, document=event.document)
+    if state.routes.words is Place.USER:
+        return _unclear(said, Unclear())
     return Transition(evolve(said, phase=Phase.READING))
 
 
@@ -236,7 +241,7 @@ def _fail(state: State, setback: Setback) -> Transition:
     record = AttemptRejected(state.step, _attempt(state), setback.reason)
     next_state = evolve(
         state,
-        phase=Phase.INSTRUCTING,
+        phase=_after(state.routes, setback.reason),
         cycle=state.cycle + 1,
         setback=setback,
         attempt=None,
@@ -250,6 +255,12 @@ def _fail(state: State, setback: Setback) -> Transition:
         return Transition(next_state, (record,))
     switched = _next_teacher(next_state)
     return Transition(switched.state, (record, *switched.records))
+
+
+def _after(routes: Routes, reason: Reason) -> Phase:
+    """Where a setback leads: to a new instruction, or back to the worker with the old one."""
+    to = {Reason.ERROR: routes.error, Reason.REDO: routes.redo, Reason.FURTHER_EDIT: routes.further_edit}
+    return Phase.WORKING if to.get(reason) is Place.WORKER else Phase.INSTRUCTING
 
 
 def _next_teacher(state: State) -> Transition:
@@ -270,7 +281,8 @@ def _helped(state: State, event: Helped) -> Transition:
         restored = evolve(state, current_script=state.step_script)
         return _close_step(restored, [StepAbandoned(state.step)])
     retry = evolve(state, teacher=0, failed=0, unreadable=0, retries=state.retries + 1, attempt=None)
-    return Transition(evolve(retry, phase=Phase.INSTRUCTING if state.setback else Phase.WORKING))
+    phase = _after(state.routes, state.setback.reason) if state.setback else Phase.WORKING
+    return Transition(evolve(retry, phase=phase))
 
 
 def _close_step(state: State, records: list[Record]) -> Transition:

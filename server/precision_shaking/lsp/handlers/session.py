@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from precision_shaking.lsp import protocol
+from precision_shaking.lsp.choosing import instance_for, workspace_of_document
 from precision_shaking.lsp.launching import key_of, launch
 from precision_shaking.lsp.resuming import offer
 from precision_shaking.lsp.rpc import RefusedError, request
@@ -36,13 +39,17 @@ async def start_session(server: Server, params: protocol.StartSessionParams) -> 
     document = server.document(params.uri)
     if not document.text.strip():
         raise RefusedError("The document is empty; write a first line, then say what should change.")
-    if document.language_id in (None, "", "plaintext"):
+    if not document.language_id:
         raise RefusedError("The document has no language yet; choose one in the editor and try again.")
     if not params.request.strip():
         raise RefusedError("The change request is empty; say what should change.")
     server.sessions.reserve(params.uri)
     try:
         settings = await server.settings_now()
+        workspace = workspace_of_document(params.uri)
+        name = await asyncio.to_thread(
+            instance_for, params.instance, settings.instance, document.language_id, workspace
+        )
         teachers = await _teachers(server, settings)
         document = server.document(params.uri)
         start = wire.StartParams(
@@ -55,6 +62,8 @@ async def start_session(server: Server, params: protocol.StartSessionParams) -> 
             max_attempts=settings.max_attempts,
             max_whole_lines=settings.max_whole_lines,
             execute=settings.execute,
+            instance=name,
+            workspace=str(workspace) if workspace else None,
         )
 
         async def begin(engine: EngineProcess) -> wire.StartResult:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from precision_shaking.sape.sandbox.supervision import Launch
 
 _HOME = "/home/sandbox"
 WORK_FOLDER = "/script"
+# Where a folder's copy is made from, inside; read-only.
+_COPIED_FROM = "/copied"
+_COPY_THEN_RUN = f'cp -R {_COPIED_FROM}/. . && exec "$@"'
 _NOBODY = 65534
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
@@ -50,39 +53,76 @@ def bubblewrap_launch(
         OSError: There is no memory or descriptor left.
     """
     with ExitStack() as stack:
-        user = secrets.choice(_STRANGERS) if as_root else _NOBODY
-        files = {path: _descriptor(stack, text.encode()) for path, text in _system_files(user).items()}
         copy = _descriptor(stack, script)
-        told, telling = os.pipe()
-        stack.callback(os.close, told)
-        stack.callback(os.close, telling)
-        os.set_blocking(told, False)
-        options = [
-            *_isolation(user, as_root=as_root),
-            *_environment(interpreter),
-            *_system(),
-            *_writable(),
-            *_interpreter(interpreter),
-            *(
-                word
-                for path, fd in files.items()
-                for word in ("--perms", "0644", "--ro-bind-data", str(fd), path)
-            ),
-            *("--perms", "0644", "--file", str(copy), f"{WORK_FOLDER}/{file_name}"),
-            # Its own root and /dev are in memory without a bound, and its /proc has the kernel's settings.
-            *("--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK_FOLDER),
-            *("--info-fd", str(telling)),
-        ]
-        inherited = [*files.values(), copy, telling]
-        if (program := seccomp_program()) is not None:
-            inherited.append(_descriptor(stack, program))
-            options += ["--seccomp", str(inherited[-1])]
-        inherited.append(_descriptor(stack, b"".join(os.fsencode(option) + b"\0" for option in options)))
+        contents = ["--perms", "0644", "--file", str(copy), f"{WORK_FOLDER}/{file_name}"]
         command = [interpreter.executable, *PYTHON_OPTIONS, f"{WORK_FOLDER}/{file_name}"]
-        become = _become(user) if as_root else []
-        argv = ("bwrap", "--args", str(inherited[-1]), "--", *become, *_limited(limits), *command)
-        # Bubblewrap's first process stays visible inside: its environment has to be clean from the outside.
-        yield Launch(argv, {"PATH": "/usr/bin:/bin:/usr/local/bin"}, "/", tuple(inherited), told)
+        yield _launch(stack, contents, [copy], command, interpreter, limits, as_root=as_root)
+
+
+@contextmanager
+def bubblewrap_folder_launch(
+    folder: Path,
+    command: Sequence[str],
+    interpreter: Interpreter,
+    limits: ExecutionLimits,
+    *,
+    as_root: bool,
+) -> Iterator[Launch]:
+    """Prepare a command to be run in a sandbox that holds a copy of a folder; arguments as above.
+
+    The command may write into its copy, which is in memory and bounded: nothing reaches the folder itself.
+
+    Raises:
+        OSError: There is no memory or descriptor left.
+    """
+    with ExitStack() as stack:
+        contents = ["--ro-bind", str(folder), _COPIED_FROM]
+        words = ["/bin/sh", "-c", _COPY_THEN_RUN, "sh", *command]
+        yield _launch(stack, contents, [], words, interpreter, limits, as_root=as_root)
+
+
+def _launch(
+    stack: ExitStack,
+    contents: list[str],
+    held: list[int],
+    command: Sequence[str],
+    interpreter: Interpreter,
+    limits: ExecutionLimits,
+    *,
+    as_root: bool,
+) -> Launch:
+    """A sandbox with these contents. `held`: the descriptors that they come from."""
+    user = secrets.choice(_STRANGERS) if as_root else _NOBODY
+    files = {path: _descriptor(stack, text.encode()) for path, text in _system_files(user).items()}
+    told, telling = os.pipe()
+    stack.callback(os.close, told)
+    stack.callback(os.close, telling)
+    os.set_blocking(told, False)
+    options = [
+        *_isolation(user, as_root=as_root),
+        *_environment(interpreter),
+        *_system(),
+        *_writable(),
+        *_interpreter(interpreter),
+        *(
+            word
+            for path, fd in files.items()
+            for word in ("--perms", "0644", "--ro-bind-data", str(fd), path)
+        ),
+        *contents,
+        # Its own root and /dev are in memory without a bound, and its /proc has the kernel's settings.
+        *("--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK_FOLDER),
+        *("--info-fd", str(telling)),
+    ]
+    inherited = [*files.values(), *held, telling]
+    if (program := seccomp_program()) is not None:
+        inherited.append(_descriptor(stack, program))
+        options += ["--seccomp", str(inherited[-1])]
+    inherited.append(_descriptor(stack, b"".join(os.fsencode(option) + b"\0" for option in options)))
+    become = _become(user) if as_root else []
+    argv = ("bwrap", "--args", str(inherited[-1]), "--", *become, *_limited(limits), *command)
+    # Bubblewrap's first process stays visible inside: its environment has to be clean from the outside.
+    return Launch(argv, {"PATH": "/usr/bin:/bin:/usr/local/bin"}, "/", tuple(inherited), told)
 
 
 def _descriptor(stack: ExitStack, data: bytes) -> int:

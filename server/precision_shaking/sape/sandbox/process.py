@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,18 +71,38 @@ def process_launch(
     Raises:
         OSError: The folder cannot be made.
     """
+    with _private_folder(interpreter) as (work, environment):
+        path = work / file_name
+        path.write_bytes(script)
+        options = _COMPILING if only_compile else PYTHON_OPTIONS
+        argv = (*_dies_with_us(), *_limited(limits), interpreter.executable, *options, str(path))
+        yield Launch(argv, environment, str(work))
+
+
+@contextmanager
+def process_folder_launch(
+    folder: Path, command: Sequence[str], interpreter: Interpreter, limits: ExecutionLimits
+) -> Iterator[Launch]:
+    """Prepare a command in a private copy of a folder, which is removed at the end.
+
+    Raises:
+        OSError: The copy cannot be made.
+    """
+    with _private_folder(interpreter) as (work, environment):
+        shutil.copytree(folder, work, dirs_exist_ok=True)
+        yield Launch((*_dies_with_us(), *_limited(limits), *command), environment, str(work))
+
+
+@contextmanager
+def _private_folder(interpreter: Interpreter) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder to work in, and the environment that goes with it."""
     with tempfile.TemporaryDirectory(prefix="precision-shaking-", ignore_cleanup_errors=True) as folder:
         home = Path(folder, "home")
         work = Path(folder, "script")
         temporary = Path(folder, "tmp")
         for place in (home, work, temporary):
             place.mkdir()
-        path = work / file_name
-        path.write_bytes(script)
-        options = _COMPILING if only_compile else PYTHON_OPTIONS
-        argv = (*_dies_with_us(), *_limited(limits), interpreter.executable, *options, str(path))
-        environment = clean_environment(home=str(home), temporary=str(temporary), interpreter=interpreter)
-        yield Launch(argv, environment, str(work))
+        yield work, clean_environment(home=str(home), temporary=str(temporary), interpreter=interpreter)
 
 
 def _limited(limits: ExecutionLimits) -> tuple[str, ...]:

@@ -127,7 +127,7 @@ def _plain(stats: Stats, usage: Sequence[Usage]) -> dict[str, Any]:
 def _describe(stats: Stats) -> str:
     lines = [
         ("dataset", f"{stats.path} ({stats.size_bytes / 1e6:.1f} MB)"),
-        ("sessions", f"{stats.sessions}, with {stats.steps} steps and {stats.attempts} attempts"),
+        ("sessions", f"{stats.sessions} (steps: {stats.steps}, attempts: {stats.attempts})"),
         ("rows", f"{stats.rows} complete, {stats.open_rows} without a chosen response"),
         (
             "of these",

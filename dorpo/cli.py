@@ -19,10 +19,10 @@ from dorpo.usage import by_agent, describe_usage, plain_usage
 
 VERDICTS = ("accepted", "redo", "further_edit")
 _WITH_TORCH = {
-    "train": ("dorpo.training_cli", "train a student on the rows"),
-    "merge": ("dorpo.merging_cli", "merge an adapter into its student"),
-    "evaluate": ("dorpo.evaluation_cli", "compare a student with and without an adapter"),
-    "sweep": ("dorpo.sweep_cli", "train with several weights of the odds ratio and compare them"),
+    "train": ("dorpo.training.cli", "train a student on the rows"),
+    "merge": ("dorpo.merging.cli", "merge an adapter into its student"),
+    "evaluate": ("dorpo.evaluation.cli", "compare a student with and without an adapter"),
+    "sweep": ("dorpo.evaluation.sweep_cli", "train with several weights of the odds ratio and compare them"),
 }
 _TRAIN_EXTRA = frozenset({"accelerate", "gguf", "peft", "torch", "transformers"})
 

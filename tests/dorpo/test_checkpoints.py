@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dorpo import checkpoints
-from dorpo.checkpoints import MANIFEST, folder_of, latest, publishing, sweep
-from dorpo.resuming import identity, starting_point
-from dorpo.training_request import TrainingRefusedError, TrainingRequest
+from dorpo.training import checkpoints
+from dorpo.training.checkpoints import MANIFEST, folder_of, latest, publishing, sweep
+from dorpo.training.request import TrainingRefusedError, TrainingRequest
+from dorpo.training.resuming import identity, starting_point
 
 ABOUT = {"seed": 0}
 

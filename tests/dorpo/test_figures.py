@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from dorpo.figures import Counts, bootstrap_interval, summarize
+from dorpo.evaluation.figures import Counts, bootstrap_interval, summarize
 
 
 def counts(**changed) -> Counts:

@@ -10,16 +10,16 @@ from tiny_student import byte_tokens, llama
 
 from dorpo import softlabels
 from dorpo.align import Kind
-from dorpo.answers import greedy_answers
 from dorpo.batches import encode_rows
-from dorpo.candidates import unseen
 from dorpo.evaluate import evaluate
-from dorpo.figures import summarize
-from dorpo.measuring import measure
+from dorpo.evaluation.answers import greedy_answers
+from dorpo.evaluation.candidates import unseen
+from dorpo.evaluation.figures import summarize
+from dorpo.evaluation.measuring import measure
 from dorpo.softlabels import TokenScore
 from dorpo.store import Row
-from dorpo.training_plan import hold_out
-from dorpo.training_request import TrainingRefusedError
+from dorpo.training.plan import hold_out
+from dorpo.training.request import TrainingRefusedError
 
 pytestmark = pytest.mark.train
 

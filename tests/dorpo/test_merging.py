@@ -12,10 +12,10 @@ import pytest
 import torch
 from tiny_student import END, save_student
 
-from dorpo import gguf_file
-from dorpo.gguf_file import ConversionError, find_converter
-from dorpo.merging import MergeRefusedError, merge
-from dorpo.model_card import Card, write_card
+from dorpo.merging import gguf_file
+from dorpo.merging.gguf_file import ConversionError, find_converter
+from dorpo.merging.merge import MergeRefusedError, merge
+from dorpo.merging.model_card import Card, write_card
 from dorpo.student import LoraSettings, load_student
 
 pytestmark = pytest.mark.train

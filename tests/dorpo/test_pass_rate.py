@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from dorpo.pass_rate import Generated, Ran, find_command, judge, run_with
+from dorpo.evaluation.pass_rate import Generated, Ran, find_command, judge, run_with
 from dorpo.rendering import render_response
-from dorpo.training_request import TrainingRefusedError
+from dorpo.training.request import TrainingRefusedError
 
 
 def answer(script: str, *, ended: bool = True) -> Generated:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from tiny_student import save_student
 
-from dorpo import checkpoints
 from dorpo.store import Store
+from dorpo.training import checkpoints
 
 pytestmark = pytest.mark.train
 

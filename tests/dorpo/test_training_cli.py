@@ -15,7 +15,7 @@ from tiny_student import save_student
 
 from dorpo.rendering import render_response
 from dorpo.store import AttemptRecord, Store
-from dorpo.training_request import TrainingRequest, read_rows
+from dorpo.training.request import TrainingRequest, read_rows
 
 pytestmark = pytest.mark.train
 
@@ -248,7 +248,7 @@ def test_low_memory_trains_too(tmp_path, database, student):
 def test_sessions_are_held_out_whole_once_there_are_enough():
     from dorpo.align import hard
     from dorpo.batches import Group
-    from dorpo.training_plan import hold_out
+    from dorpo.training.plan import hold_out
 
     groups = [Group((1,), (2,), hard((2,)), (), session=str(n // 2)) for n in range(40)]
     trained, held_out = hold_out(groups, 0.1, seed=0)
@@ -260,7 +260,7 @@ def test_sessions_are_held_out_whole_once_there_are_enough():
 def test_long_groups_are_left_out_and_counted():
     from dorpo.align import hard
     from dorpo.batches import Group
-    from dorpo.training_plan import make_plan
+    from dorpo.training.plan import make_plan
 
     groups = [Group((1,) * n, (2,), hard((2,)), (), rows=(f"{n}a", f"{n}b")) for n in (5, 50)]
     request = TrainingRequest(db=Path(), student="", output=Path(), max_length=20, epochs=3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dorpo.training_data import count_rows
+from dorpo.training.data import count_rows
 
 
 def test_rows_are_counted_by_reason_and_by_teacher_without_its_address(store, story):

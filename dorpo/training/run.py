@@ -14,19 +14,19 @@ from attrs import define, field
 from transformers import PrinterCallback, ProgressCallback, set_seed
 
 from dorpo.batches import encode_rows
-from dorpo.callbacks import ReportProgress, StopWhenAsked
-from dorpo.cancellation import Cancellation, TrainingCancelledError
-from dorpo.checkpoints import Checkpoint
 from dorpo.evaluate import evaluate
-from dorpo.resumable import ResumableTrainer
-from dorpo.resuming import identity
 from dorpo.store import Row, Store
 from dorpo.student import Student, StudentError, load_student
 from dorpo.trainer import DORPOConfig
-from dorpo.training_data import count_rows
-from dorpo.training_events import TrainingEvaluated, TrainingEvent, TrainingFinished, TrainingStarted
-from dorpo.training_plan import TrainingPlan, choose_device, make_plan, time_forward
-from dorpo.training_request import TrainingRefusedError, TrainingRequest
+from dorpo.training.callbacks import ReportProgress, StopWhenAsked
+from dorpo.training.cancellation import Cancellation, TrainingCancelledError
+from dorpo.training.checkpoints import Checkpoint
+from dorpo.training.data import count_rows
+from dorpo.training.events import TrainingEvaluated, TrainingEvent, TrainingFinished, TrainingStarted
+from dorpo.training.plan import TrainingPlan, choose_device, make_plan, time_forward
+from dorpo.training.request import TrainingRefusedError, TrainingRequest
+from dorpo.training.resumable import ResumableTrainer
+from dorpo.training.resuming import identity
 
 # For students that do not say how much they can read.
 _UNKNOWN_WINDOW = 8192
@@ -42,11 +42,11 @@ class Training:
 
     Attributes:
         request: What was asked for.
-        rows: The dataset's rows, see `dorpo.training_request.read_rows`.
+        rows: The dataset's rows, see `dorpo.training.request.read_rows`.
         fingerprint: Of these rows.
         report: Gets every event.
         cancellation: The user's wish to stop.
-        checkpoint: Where to go on from, see `dorpo.resuming`.
+        checkpoint: Where to go on from, see `dorpo.training.resuming`.
         uid: Its name in the dataset.
     """
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dorpo.cancellation import Cancellation, TrainingCancelledError
-from dorpo.evaluation import BASE, BASELINES, EvaluationRequest, evaluate_as_asked
-from dorpo.evaluation_report import to_json, to_markdown, write
+from dorpo.evaluation.report import to_json, to_markdown, write
+from dorpo.evaluation.run import BASE, BASELINES, EvaluationRequest, evaluate_as_asked
 from dorpo.paths import default_path
-from dorpo.training_cli import own_stdout, positive, set_environment, signals_to
-from dorpo.training_events import TrainingEvent, TrainingProgress
-from dorpo.training_request import TrainingRefusedError, TrainingRequest, prepare_output
+from dorpo.training.cancellation import Cancellation, TrainingCancelledError
+from dorpo.training.cli import own_stdout, positive, set_environment, signals_to
+from dorpo.training.events import TrainingEvent, TrainingProgress
+from dorpo.training.request import TrainingRefusedError, TrainingRequest, prepare_output
 
 CANCELLED = 130
 REFUSED = 2

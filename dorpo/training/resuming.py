@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dorpo import checkpoints
-from dorpo.checkpoints import Checkpoint
-from dorpo.training_request import TrainingRefusedError, TrainingRequest
+from dorpo.training import checkpoints
+from dorpo.training.checkpoints import Checkpoint
+from dorpo.training.request import TrainingRefusedError, TrainingRequest
 
 # What decides what a step does. Where files lie, how often they are written and on which machine does not.
 _SETTINGS = (

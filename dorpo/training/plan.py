@@ -14,7 +14,7 @@ from attrs import frozen
 from dorpo.align import hard
 from dorpo.batches import Group, collate, to_device
 from dorpo.forward import token_scores
-from dorpo.training_request import TrainingRefusedError, TrainingRequest
+from dorpo.training.request import TrainingRefusedError, TrainingRequest
 
 # With fewer sessions than this, keeping some for the evaluation would leave too little to learn from.
 _SESSIONS_TO_HOLD_OUT = 10

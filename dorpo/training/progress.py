@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from dorpo.durations import in_words
-from dorpo.training_events import (
+from dorpo.training.events import (
     TrainingEvaluated,
     TrainingEvent,
     TrainingFailed,

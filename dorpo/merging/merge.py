@@ -17,8 +17,8 @@ from attrs import frozen
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from dorpo import gguf_file
-from dorpo.model_card import Card, read_metrics, write_card
+from dorpo.merging import gguf_file
+from dorpo.merging.model_card import Card, read_metrics, write_card
 from dorpo.rendering import render_prompt, to_messages
 from dorpo.student import Student, StudentError, load_student
 from dorpo.tokens import StudentTokens

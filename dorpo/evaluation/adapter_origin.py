@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from dorpo.training_request import TrainingRefusedError
+from dorpo.training.request import TrainingRefusedError
 
 _FILES = ("adapter_config.json", "adapter_model.safetensors")
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dorpo.align import Kind
 from dorpo.batches import Batch, Group, collate, to_device
-from dorpo.figures import Counts
+from dorpo.evaluation.figures import Counts
 from dorpo.forward import bare, head_scores, separate_states
 from dorpo.head import Head, head_of
 from dorpo.loss import chunk_binary_kl

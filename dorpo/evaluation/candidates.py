@@ -9,16 +9,16 @@ from typing import Any
 from attrs import frozen
 from peft import PeftModel
 
-from dorpo.adapter_origin import Origin
-from dorpo.answers import greedy_answers
 from dorpo.batches import Group, encode_rows
-from dorpo.figures import Figures, summarize
-from dorpo.measuring import measure
-from dorpo.pass_rate import PassRate, Ran, judge
+from dorpo.evaluation.adapter_origin import Origin
+from dorpo.evaluation.answers import greedy_answers
+from dorpo.evaluation.figures import Figures, summarize
+from dorpo.evaluation.measuring import measure
+from dorpo.evaluation.pass_rate import PassRate, Ran, judge
 from dorpo.store import Row
 from dorpo.student import Student, StudentError, load_student
-from dorpo.training_plan import choose_device, make_plan
-from dorpo.training_request import TrainingRefusedError, TrainingRequest
+from dorpo.training.plan import choose_device, make_plan
+from dorpo.training.request import TrainingRefusedError, TrainingRequest
 
 # For students that do not say how much they can read.
 _UNKNOWN_WINDOW = 8192

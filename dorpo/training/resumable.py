@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from dorpo import checkpoints
-from dorpo.checkpoints import Checkpoint
 from dorpo.trainer import DORPOTrainer
+from dorpo.training import checkpoints
+from dorpo.training.checkpoints import Checkpoint
 
 
 class ResumableTrainer(DORPOTrainer):
-    """Writes its checkpoints by way of `dorpo.checkpoints`."""
+    """Writes its checkpoints by way of `dorpo.training.checkpoints`."""
 
     def __init__(self, *arguments: Any, about: Mapping[str, Any], **others: Any) -> None:
         """Take what `DORPOTrainer` takes, and what the manifests say of this training."""

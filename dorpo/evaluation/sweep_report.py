@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dorpo.evaluation_report import NOTHING, number, table, to_json
-from dorpo.figures import Figures
-from dorpo.sweep import Spread, Sweep
+from dorpo.evaluation.figures import Figures
+from dorpo.evaluation.report import NOTHING, number, table, to_json
+from dorpo.evaluation.sweep import Spread, Sweep
 
 JSON, MARKDOWN = "sweep.json", "sweep.md"
 _COLUMNS = {

@@ -14,12 +14,12 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from dorpo.cancellation import Cancellation, TrainingCancelledError
 from dorpo.paths import default_path
-from dorpo.progress import Bar, JsonLines
-from dorpo.resuming import starting_point
-from dorpo.training_events import TrainingEvent, TrainingFailed
-from dorpo.training_request import TrainingRefusedError, TrainingRequest, prepare_output, read_rows
+from dorpo.training.cancellation import Cancellation, TrainingCancelledError
+from dorpo.training.events import TrainingEvent, TrainingFailed
+from dorpo.training.progress import Bar, JsonLines
+from dorpo.training.request import TrainingRefusedError, TrainingRequest, prepare_output, read_rows
+from dorpo.training.resuming import starting_point
 
 _CANCELLED = 130
 _REFUSED = 2
@@ -97,7 +97,7 @@ def _train(request: TrainingRequest, report: Callable[[TrainingEvent], None]) ->
     cancellation = Cancellation()
     with signals_to(cancellation.request):
         # Loads torch, which takes seconds: only after everything that can be refused at once.
-        from dorpo.training import Training
+        from dorpo.training.run import Training
 
         status = Training(request, rows, fingerprint, report, cancellation, checkpoint).run()
     return _CANCELLED if status == "cancelled" else 0

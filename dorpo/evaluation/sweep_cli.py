@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dorpo.cancellation import Cancellation, TrainingCancelledError
-from dorpo.evaluation_cli import CANCELLED, REFUSED, add_student, tell
+from dorpo.evaluation.cli import CANCELLED, REFUSED, add_student, tell
+from dorpo.evaluation.sweep import SweepRequest, sweep_as_asked
+from dorpo.evaluation.sweep_report import JSON, to_markdown, write
 from dorpo.paths import default_path
-from dorpo.sweep import SweepRequest, sweep_as_asked
-from dorpo.sweep_report import JSON, to_markdown, write
-from dorpo.training_cli import own_stdout, positive, set_environment, signals_to
-from dorpo.training_request import TrainingRefusedError, TrainingRequest, prepare_output
+from dorpo.training.cancellation import Cancellation, TrainingCancelledError
+from dorpo.training.cli import own_stdout, positive, set_environment, signals_to
+from dorpo.training.request import TrainingRefusedError, TrainingRequest, prepare_output
 
 T = TypeVar("T")
 

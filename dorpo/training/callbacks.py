@@ -8,8 +8,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from dorpo.cancellation import Cancellation
-from dorpo.training_events import TrainingProgress
+from dorpo.training.cancellation import Cancellation
+from dorpo.training.events import TrainingProgress
 
 
 class StopWhenAsked(TrainerCallback):

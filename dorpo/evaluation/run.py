@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
-from dorpo.adapter_origin import Origin, read_origin
-from dorpo.cancellation import Cancellation, TrainingCancelledError
-from dorpo.pass_rate import find_command, run_with
+from dorpo.evaluation.adapter_origin import Origin, read_origin
+from dorpo.evaluation.pass_rate import find_command, run_with
 from dorpo.store import Row
-from dorpo.training_events import TrainingEvent
-from dorpo.training_request import TrainingRefusedError, TrainingRequest, prepare_output, read_rows
+from dorpo.training.cancellation import Cancellation, TrainingCancelledError
+from dorpo.training.events import TrainingEvent
+from dorpo.training.request import TrainingRefusedError, TrainingRequest, prepare_output, read_rows
 
 if TYPE_CHECKING:
-    from dorpo.candidates import Bench, Candidate, Execution
+    from dorpo.evaluation.candidates import Bench, Candidate, Execution
 
 BASE, ADAPTER = "base", "adapter"
 # The objective's special cases, by what they change of it.
@@ -93,7 +93,7 @@ def evaluate_as_asked(
     rows, fingerprint = read_rows(training)
     _check_baselines(request, origin, fingerprint)
     # Loads torch, which takes seconds: only after everything that can be refused at once.
-    from dorpo.candidates import set_up
+    from dorpo.evaluation.candidates import set_up
 
     with cancellation.interruptible():
         bench = set_up(rows, training, origin, execution)
@@ -120,7 +120,7 @@ def _execution(request: EvaluationRequest) -> Execution | None:
     if not request.execute:
         return None
     run = run_with(find_command())
-    from dorpo.candidates import Execution
+    from dorpo.evaluation.candidates import Execution
 
     return Execution(run=run, prompts=request.prompts, most_tokens=request.most_tokens)
 
@@ -166,7 +166,7 @@ def _baseline(
     report: Callable[[TrainingEvent | str], None],
     cancellation: Cancellation,
 ) -> Candidate:
-    from dorpo.training import Training
+    from dorpo.training.run import Training
 
     asked = evolve(bench.request, output=bench.request.output / name, **BASELINES[name])  # type: ignore[arg-type]
     if Training(asked, rows, fingerprint, report, cancellation).run() == "cancelled":

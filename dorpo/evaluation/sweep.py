@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from dorpo.cancellation import Cancellation, TrainingCancelledError
-from dorpo.figures import Figures
+from dorpo.evaluation.figures import Figures
 from dorpo.store import Row
-from dorpo.training_events import TrainingEvent
-from dorpo.training_request import TrainingRequest, prepare_output, read_rows
+from dorpo.training.cancellation import Cancellation, TrainingCancelledError
+from dorpo.training.events import TrainingEvent
+from dorpo.training.request import TrainingRequest, prepare_output, read_rows
 
 if TYPE_CHECKING:
-    from dorpo.candidates import Bench
+    from dorpo.evaluation.candidates import Bench
 
 
 @frozen(kw_only=True)
@@ -120,7 +120,7 @@ def sweep_as_asked(
     for asked in request.runs:
         prepare_output(asked.output)
     # Loads torch, which takes seconds: only after everything that can be refused at once.
-    from dorpo.candidates import set_up
+    from dorpo.evaluation.candidates import set_up
 
     with cancellation.interruptible():
         bench = set_up(rows, request.training, None)
@@ -155,7 +155,7 @@ def _train(
     report: Callable[[TrainingEvent | str], None],
     cancellation: Cancellation,
 ) -> SweepRun:
-    from dorpo.training import Training
+    from dorpo.training.run import Training
 
     if Training(asked, rows, fingerprint, report, cancellation).run() == "cancelled":
         raise TrainingCancelledError

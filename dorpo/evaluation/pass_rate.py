@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from dorpo.rendering import UnreadableAnswerError, parse_response
-from dorpo.training_request import TrainingRefusedError
+from dorpo.training.request import TrainingRefusedError
 
 _COMMAND = "precision-shaking"
 UNREADABLE = "unreadable"

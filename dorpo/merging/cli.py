@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dorpo import gguf_file
-from dorpo.gguf_file import ConversionError
-from dorpo.training_cli import own_stdout, set_environment
+from dorpo.merging import gguf_file
+from dorpo.merging.gguf_file import ConversionError
+from dorpo.training.cli import own_stdout, set_environment
 
 _REFUSED = 2
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         return _refuse(error)
     with own_stdout() as stdout:
         # Loads torch, which takes seconds.
-        from dorpo.merging import MergeRefusedError, merge
+        from dorpo.merging.merge import MergeRefusedError, merge
 
         try:
             merged = merge(

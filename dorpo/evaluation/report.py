@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from dorpo.evaluation import Evaluation
+from dorpo.evaluation.run import Evaluation
 
 if TYPE_CHECKING:
-    from dorpo.candidates import Candidate
+    from dorpo.evaluation.candidates import Candidate
 
 NOTHING = "-"
 

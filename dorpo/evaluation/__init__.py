@@ -1,0 +1,1 @@
+"""Whether it helped: a student with and without its adapter, beside baselines and other weights."""

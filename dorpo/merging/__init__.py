@@ -1,0 +1,1 @@
+"""A model to take along: the adapter merged into its student, a model card, a GGUF."""

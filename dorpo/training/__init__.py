@@ -1,0 +1,1 @@
+"""One training: what was asked for, what is planned, its run, its checkpoints, what is told of it."""

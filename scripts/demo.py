@@ -38,7 +38,7 @@ def main() -> int:
         ],
         "2. What it harvested": ["dorpo", "stats"],
         "3. A student trained on it": [
-            *("dorpo", "train", "--student", "smollm2", "--max-steps", "6"),
+            *("dorpo", "train", "--student", "smollm2", "--max-steps", "15", "--learning-rate", "3e-4"),
             *("--output", relative(OUTPUT / "adapter")),
         ],
     }

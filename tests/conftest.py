@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +16,9 @@ from precision_shaking.sape.sandbox.probe import probe
 
 # Read when torch is loaded: threads that wait in a loop starve the other suites on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# A shell that runs the tests in its background has Ctrl+C ignored, and whatever is started inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _require_tool(available: bool, reason: str) -> None:

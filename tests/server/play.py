@@ -13,7 +13,8 @@ from precision_shaking.sape import events as e
 from precision_shaking.sape.retrying import Patience
 from precision_shaking.sape.session import Session
 from precision_shaking.sape.teachers import connect, parse_teacher
-from precision_shaking.sape.wire import AnswerParams, HelpParams, StartParams
+from precision_shaking.sape.wire import StartParams
+from tests.server.audience import Audience
 
 OLD = 'print("hi")\n'
 NEW = 'print("hello")'
@@ -24,15 +25,14 @@ REDO = {"verdict": "redo", "words": "another"}
 HURRIED = Patience(idle_seconds=0.5, total_seconds=20, first_wait=0.01)
 
 
-class Play:
+class Play(Audience):
     """A session of a user who answers from a list, and everything that was told."""
 
     def __init__(self, tmp_path, *answers):
+        super().__init__(*answers)
         self.document = tmp_path / "greet.py"
         self.document.write_text(OLD, "utf-8")
         self.store = Store.open(tmp_path / "dataset.db")
-        self.events = []
-        self._answers = list(answers)
 
     async def run(self, *servers, script=OLD, patience=HURRIED):
         urls = [server if isinstance(server, str) else server.base_url for server in servers]
@@ -45,23 +45,6 @@ class Play:
         self.session = Session(params, pool, self.store, self.hear)
         await asyncio.wait_for(self.session.run(), 30)
         return self
-
-    def hear(self, event):
-        self.events.append(event)
-        if isinstance(event, e.ProposalReady | e.HelpNeeded):
-            asyncio.get_running_loop().call_soon(self._react, event)
-
-    def _react(self, event):
-        reaction = self._answers.pop(0) if self._answers else "stop"
-        if reaction == "stop":
-            self.session.stop()
-        elif isinstance(event, e.HelpNeeded):
-            self.session.help(HelpParams(**reaction))
-        else:
-            self.session.answer(AnswerParams(event.attempt, **reaction))
-
-    def of(self, kind):
-        return [event for event in self.events if isinstance(event, kind)]
 
     @property
     def end(self):

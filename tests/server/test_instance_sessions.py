@@ -17,7 +17,7 @@ from precision_shaking.sape.resuming import recall
 from precision_shaking.sape.session import Session, SessionError
 from precision_shaking.sape.teachers import TeacherError, connect, parse_teacher
 from precision_shaking.sape.wire import AnswerParams, StartParams
-from tests.server.test_session import Audience
+from tests.server.audience import Audience
 
 ACCEPT = {"verdict": "accepted"}
 ASKED = {"planner": [plan("do it")], "lead": [instruct("Do it.")]}

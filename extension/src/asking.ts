@@ -40,16 +40,21 @@ export async function askVerdict(): Promise<Verdict | undefined> {
   return chosen === undefined ? undefined : choices[chosen];
 }
 
-const HELP: Readonly<Record<HelpChoice, { label: string; detail: string }>> = {
+/** A way on after the last teacher failed; a text of the user's own is no choice of the engine's. */
+export type WayOn = HelpChoice | "by_hand";
+
+const HELP: Readonly<Record<WayOn, { label: string; detail: string }>> = {
   retry: { label: "$(refresh) Try again", detail: "Ask the first teacher once more." },
   skip: { label: "$(debug-step-over) Skip this step", detail: "Go on with the next step; nothing of this one stays." },
+  by_hand: { label: "$(edit) Edit by hand", detail: "Do this step yourself; your text is a row of the dataset, too." },
   stop: { label: "$(debug-stop) Stop", detail: "End the session; what was accepted stays." },
 };
 
 /** How to go on when no teacher could do a step? */
-export async function askHelp(what: string, choices: readonly HelpChoice[]): Promise<HelpChoice | undefined> {
-  const items = choices.map((choice) => ({ ...HELP[choice], choice }));
-  const options = { title: "Precision Shaking", placeHolder: what, ignoreFocusOut: true };
+export async function askHelp(what: string, choices: readonly HelpChoice[]): Promise<WayOn | undefined> {
+  const ways = (Object.keys(HELP) as WayOn[]).filter((way) => way === "by_hand" || choices.includes(way));
+  const items = ways.map((choice) => ({ ...HELP[choice], choice }));
+  const options = { title: "No teacher could do this step. How to go on?", placeHolder: what, ignoreFocusOut: true };
   return (await vscode.window.showQuickPick(items, options))?.choice;
 }
 

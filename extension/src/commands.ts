@@ -3,12 +3,14 @@
 import * as vscode from "vscode";
 
 import { tellError, tellNoServer } from "./asking";
+import type { ByHand } from "./byHand";
 import type { Corrections } from "./corrections";
 import { NoServerError } from "./python";
 import type { Resuming } from "./resuming";
 import type { Server } from "./server";
-import type { SessionCommands, Target } from "./sessionCommands";
+import type { SessionCommands } from "./sessionCommands";
 import type { SetupCommands } from "./setupCommands";
+import type { Target } from "./targets";
 
 type Command = (first: unknown, second: unknown) => Promise<void> | void;
 
@@ -20,13 +22,14 @@ export interface Channels {
 /** Who does what the user commands. */
 export interface Commanded {
   readonly sessions: SessionCommands;
+  readonly byHand: ByHand;
   readonly corrections: Corrections;
   readonly resuming: Resuming;
   readonly setup: SetupCommands;
 }
 
 export function registerCommands(
-  { sessions, corrections, resuming, setup }: Commanded,
+  { sessions, byHand, corrections, resuming, setup }: Commanded,
   server: Server,
   { log, agents }: Channels,
 ): vscode.Disposable[] {
@@ -36,6 +39,8 @@ export function registerCommands(
     "precisionShaking.redo": (on, said) => sessions.redo(target(on), words(said)),
     "precisionShaking.furtherEdit": (on, said) => sessions.furtherEdit(target(on), words(said)),
     "precisionShaking.feedback": (on, said) => sessions.feedback(target(on), words(said)),
+    "precisionShaking.useMyVersion": (on) => byHand.use(target(on)),
+    "precisionShaking.backToQuestion": (on) => byHand.back(target(on)),
     "precisionShaking.stop": (on) => sessions.stop(target(on)),
     "precisionShaking.resume": () => resuming.choose(),
     "precisionShaking.showProposal": (on) => sessions.showProposal(target(on)),

@@ -2,7 +2,7 @@
 
 import * as vscode from "vscode";
 
-import { proposalUri } from "./files";
+import { handUri, proposalUri } from "./files";
 import type { SessionBook } from "./sessionBook";
 import { isRunning } from "./sessions";
 
@@ -12,6 +12,9 @@ export function followContext(book: SessionBook): vscode.Disposable {
     const waiting = book.waiting().flatMap(({ proposal }) => (proposal ? [proposalUri(proposal).toString()] : []));
     set("waiting", waiting.length > 0);
     set("waitingResources", waiting);
+    const stuck = book.all().filter(({ phase }) => phase === "stuck");
+    set("stuck", stuck.length > 0);
+    set("handResources", stuck.map((session) => handUri(session).toString()));
     set("running", book.all().some(isRunning));
   });
 }

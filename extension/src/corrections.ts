@@ -6,8 +6,8 @@ import type { EventOf, Verdict } from "./events";
 import { correct } from "./protocol";
 import type { Server } from "./server";
 import type { SessionBook } from "./sessionBook";
-import type { Target } from "./sessionCommands";
 import { isRunning } from "./sessions";
+import type { Target } from "./targets";
 
 const NAMES: Readonly<Record<Verdict, string>> = { accepted: "Accepted", redo: "Redo", further_edit: "Further Edit" };
 

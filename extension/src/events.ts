@@ -108,7 +108,14 @@ export const EVENT_SHAPES = {
   /** The worker moved on to this teacher. */
   teacher_switched: shape({ kind: oneOf("teacher_switched"), step: number, teacher: text }),
   /** Every teacher failed at the step; `choices` are what the user may answer. */
-  help_needed: shape({ kind: oneOf("help_needed"), step: number, text, choices: list(helpChoice) }),
+  help_needed: shape({
+    kind: oneOf("help_needed"),
+    step: number,
+    text,
+    choices: list(helpChoice),
+    base: text,
+    script: text,
+  }),
   /** The session ended (`done` or `abandoned`); `cost_usd` leaves out the unpriced calls and is null without any other. */
   session_finished: shape({
     kind: oneOf("session_finished"),

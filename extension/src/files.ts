@@ -3,6 +3,7 @@
 import * as vscode from "vscode";
 
 import type { Proposal } from "./protocol";
+import type { Session } from "./sessions";
 import { fileName } from "./wording";
 
 export const BASE = "precision-shaking-base";
@@ -12,6 +13,11 @@ export const PROPOSAL = "precision-shaking-proposal";
 export function proposalUri(proposal: Proposal): vscode.Uri {
   const path = `/step ${proposal.step + 1}/attempt ${proposal.cycle}/${fileName(proposal.uri)}`;
   return vscode.Uri.from({ scheme: PROPOSAL, authority: proposal.session, path });
+}
+
+/** The place of what the user writes themselves, when no teacher could do a session's step. */
+export function handUri({ uid, uri, step }: Session): vscode.Uri {
+  return vscode.Uri.from({ scheme: PROPOSAL, authority: uid, path: `/step ${step + 1}/by hand/${fileName(uri)}` });
 }
 
 export function baseUri(proposal: Proposal): vscode.Uri {

@@ -2,6 +2,7 @@
 
 import * as vscode from "vscode";
 
+import { handUri } from "./files";
 import type { SessionBook } from "./sessionBook";
 import type { Session } from "./sessions";
 import { outcomeText } from "./wording";
@@ -20,7 +21,8 @@ export class ProposalLenses implements vscode.CodeLensProvider, vscode.Disposabl
   provideCodeLenses(document: vscode.TextDocument): vscode.CodeLens[] {
     const session = this.book.behind(document.uri);
     const top = new vscode.Range(0, 0, 0, 0);
-    return session ? buttons(session).map((command) => new vscode.CodeLens(top, command)) : [];
+    const byHand = session && document.uri.toString() === handUri(session).toString();
+    return session ? (byHand ? handButtons(session) : buttons(session)).map((command) => new vscode.CodeLens(top, command)) : [];
   }
 
   dispose(): void {
@@ -29,12 +31,16 @@ export class ProposalLenses implements vscode.CodeLensProvider, vscode.Disposabl
   }
 }
 
-/** What can be clicked while the session is as it is. */
+/** What can be clicked on a proposal while the session is as it is. */
 export function buttons(session: Session): vscode.Command[] {
   const on = [session.uid];
-  const stop = { title: "$(debug-stop) Stop", command: "precisionShaking.stop", arguments: on };
+  const stop = stopButton(session);
+  if (session.phase === "stuck") {
+    const title = "$(question) No teacher could do this step. How to go on?…";
+    return [{ title, command: "precisionShaking.showProposal", arguments: on }, stop];
+  }
   if (session.phase !== "waiting" || !session.proposal) {
-    return [{ title: `$(loading~spin) ${session.doing}…`, command: "precisionShaking.showAgents" }, stop];
+    return [working(session), stop];
   }
   const outcome = session.proposal.outcome;
   return [
@@ -49,4 +55,25 @@ export function buttons(session: Session): vscode.Command[] {
       command: "precisionShaking.showAgents",
     },
   ];
+}
+
+/** What can be clicked on a step that the user does by hand. */
+export function handButtons(session: Session): vscode.Command[] {
+  const on = [session.uid];
+  if (session.phase !== "stuck") {
+    return [working(session), stopButton(session)];
+  }
+  return [
+    { title: "$(check) Use my version", command: "precisionShaking.useMyVersion", arguments: on },
+    { title: "$(arrow-left) Back", command: "precisionShaking.backToQuestion", arguments: on },
+    stopButton(session),
+  ];
+}
+
+function working(session: Session): vscode.Command {
+  return { title: `$(loading~spin) ${session.doing}…`, command: "precisionShaking.showAgents" };
+}
+
+function stopButton(session: Session): vscode.Command {
+  return { title: "$(debug-stop) Stop", command: "precisionShaking.stop", arguments: [session.uid] };
 }

@@ -3,6 +3,7 @@
 import * as vscode from "vscode";
 
 import { askVerdict } from "./asking";
+import type { ByHand } from "./byHand";
 import { guarded } from "./commands";
 import type { Corrections } from "./corrections";
 import { isSessionEvent, type SessionEvent } from "./events";
@@ -21,6 +22,7 @@ export interface Audience {
   readonly review: Review;
   readonly transcript: Transcript;
   readonly sessions: SessionCommands;
+  readonly byHand: ByHand;
   readonly corrections: Corrections;
   readonly resuming: Resuming;
   readonly setup: SetupCommands;
@@ -48,12 +50,12 @@ export function listen(server: Server, audience: Audience): void {
 }
 
 function take(uid: string, uri: string, event: SessionEvent, audience: Audience): void {
-  const { book, review, transcript, sessions, corrections, resuming, setup } = audience;
+  const { book, review, transcript, byHand, corrections, resuming, setup } = audience;
   book.apply(uid, uri, event);
   transcript.add(event);
   const session = book.get(uid);
   if (event.kind === "help_needed" && session) {
-    void guarded(() => sessions.help(session));
+    void guarded(() => byHand.ask(session));
   } else if (event.kind === "feedback_read") {
     void guarded(() => corrections.offer(uid, event));
   } else if (event.kind === "step_accepted") {

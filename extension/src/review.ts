@@ -2,35 +2,57 @@
 
 import * as vscode from "vscode";
 
-import { BaseDocuments, baseUri, belongsTo, pastUri, PROPOSAL, ProposalFiles, proposalUri } from "./files";
+import { BASE, BaseDocuments, baseUri, belongsTo, pastUri, PROPOSAL, ProposalFiles, proposalUri } from "./files";
 import type { Proposal } from "./protocol";
 import { diffTitle } from "./wording";
+
+/** A diff whose right side can be edited. */
+export interface Draft {
+  readonly session: string;
+  /** The right side's place; the left side's follows from it. */
+  readonly right: vscode.Uri;
+  readonly base: string;
+  readonly proposed: string;
+  readonly title: string;
+}
 
 export class Review {
   readonly bases = new BaseDocuments();
   readonly files = new ProposalFiles();
-  /** What the server proposed last, by attempt: what differs from it is the user's own. */
+  /** What the server proposed last, by its place: what differs from it is the user's own. */
   private readonly proposed = new Map<string, string>();
   /** Tabs are opened and closed one after the other, or they would close each other. */
   private queue: Promise<void> = Promise.resolve();
 
   /** Open the proposal's diff in place of the session's last one. The same attempt keeps the user's changes. */
   show(proposal: Proposal): Promise<void> {
+    return this.open({ ...proposal, right: proposalUri(proposal), title: diffTitle(proposal) });
+  }
+
+  /** Open a diff in place of the session's last one; the user's changes stay unless its proposed text is another. */
+  open({ session, right, base, proposed, title }: Draft): Promise<void> {
     return this.inTurn(async () => {
-      const uri = proposalUri(proposal);
-      this.bases.set(baseUri(proposal), proposal.base);
-      if (!this.files.has(uri) || this.proposed.get(proposal.attempt) !== proposal.proposed) {
+      const left = right.with({ scheme: BASE });
+      this.bases.set(left, base);
+      if (!this.files.has(right) || this.proposed.get(right.toString()) !== proposed) {
         // A document with unsaved changes would not follow.
-        await saveQuietly(uri);
-        this.files.set(uri, proposal.proposed);
+        await saveQuietly(right);
+        this.files.set(right, proposed);
       }
-      this.proposed.set(proposal.attempt, proposal.proposed);
-      await vscode.commands.executeCommand("vscode.diff", baseUri(proposal), uri, diffTitle(proposal), {
-        preview: false,
-        preserveFocus: false,
-      });
-      await closeTabs((shown) => belongsTo(shown, proposal.session) && !same(shown, uri));
+      this.proposed.set(right.toString(), proposed);
+      await vscode.commands.executeCommand("vscode.diff", left, right, title, { preview: false, preserveFocus: false });
+      await closeTabs((shown) => belongsTo(shown, session) && !same(shown, right));
     });
+  }
+
+  isShown(right: vscode.Uri): boolean {
+    return diffTabs((shown) => same(shown, right)).length > 0;
+  }
+
+  /** A right side as the user left it; undefined where it was never opened. */
+  textOf(right: vscode.Uri): string | undefined {
+    const stored = this.files.has(right) ? this.files.text(right) : undefined;
+    return openDocument(right)?.getText() ?? stored;
   }
 
   /** Open an attempt that was answered already; both sides can only be read. */
@@ -45,7 +67,7 @@ export class Review {
 
   /** The right side's text where the user changed it, else null. */
   amended(proposal: Proposal): string | null {
-    const text = this.current(proposal).replaceAll("\r\n", "\n");
+    const text = (this.textOf(proposalUri(proposal)) ?? proposal.proposed).replaceAll("\r\n", "\n");
     return text === proposal.proposed.replaceAll("\r\n", "\n") ? null : text;
   }
 
@@ -59,18 +81,17 @@ export class Review {
 
   /** Close the diff of an attempt; a newer one of the same session stays. */
   closeAttempt(proposal: Proposal): Promise<void> {
-    return this.inTurn(() => closeTabs((shown) => same(shown, proposalUri(proposal))));
+    return this.closeDiff(proposalUri(proposal));
+  }
+
+  /** Close a diff; what it held stays for the next time. */
+  closeDiff(right: vscode.Uri): Promise<void> {
+    return this.inTurn(() => closeTabs((shown) => same(shown, right)));
   }
 
   /** Close what an earlier window left open: its texts are gone. */
   closeLeftovers(): Promise<void> {
     return this.inTurn(() => closeTabs((shown) => !this.files.has(shown)));
-  }
-
-  private current(proposal: Proposal): string {
-    const uri = proposalUri(proposal);
-    const stored = this.files.has(uri) ? this.files.text(uri) : proposal.proposed;
-    return openDocument(uri)?.getText() ?? stored;
   }
 
   private inTurn(task: () => Promise<void>): Promise<void> {
@@ -80,14 +101,19 @@ export class Review {
   }
 }
 
-/** Close the diff tabs whose right side is wanted gone. */
-async function closeTabs(wanted: (modified: vscode.Uri) => boolean): Promise<void> {
-  const tabs = vscode.window.tabGroups.all
+/** The diff tabs whose right side is ours and wanted. */
+function diffTabs(wanted: (modified: vscode.Uri) => boolean): vscode.Tab[] {
+  return vscode.window.tabGroups.all
     .flatMap((group) => group.tabs)
     .filter((tab) => {
       const input = tab.input;
       return input instanceof vscode.TabInputTextDiff && input.modified.scheme === PROPOSAL && wanted(input.modified);
     });
+}
+
+/** Close the diff tabs whose right side is wanted gone. */
+async function closeTabs(wanted: (modified: vscode.Uri) => boolean): Promise<void> {
+  const tabs = diffTabs(wanted);
   for (const tab of tabs) {
     await saveQuietly((tab.input as vscode.TabInputTextDiff).modified);
   }

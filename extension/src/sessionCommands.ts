@@ -2,24 +2,24 @@
 
 import * as vscode from "vscode";
 
-import { askHelp, askRequest, askSession, askWords } from "./asking";
+import { askRequest, askWords } from "./asking";
+import type { ByHand } from "./byHand";
 import type { Verdict } from "./events";
-import { answer, help, type Proposal, startSession, stopSession } from "./protocol";
+import { answer, type Proposal, startSession, stopSession } from "./protocol";
 import type { Review } from "./review";
 import type { Server } from "./server";
 import type { SessionBook } from "./sessionBook";
 import { isRunning, type Session } from "./sessions";
 import { LANGUAGES } from "./settings";
+import { pick, type Target } from "./targets";
 import { fileName } from "./wording";
-
-/** A session's uid, a document's URI, a line of the plan, or nothing: whatever a menu hands over. */
-export type Target = string | vscode.Uri | { readonly id: string } | undefined;
 
 export class SessionCommands {
   constructor(
     private readonly server: Server,
     private readonly book: SessionBook,
     private readonly review: Review,
+    private readonly byHand: ByHand,
   ) {}
 
   /** Begin a session on a document. `request` is asked for when it is not given. */
@@ -77,7 +77,7 @@ export class SessionCommands {
     const asking = this.book.all().filter(({ phase }) => phase === "waiting" || phase === "stuck");
     const session = await this.pick(target, asking);
     if (session?.phase === "stuck") {
-      await this.help(session);
+      await this.byHand.ask(session);
     } else if (session?.proposal) {
       await this.review.show(session.proposal);
     }
@@ -89,14 +89,6 @@ export class SessionCommands {
     const attempt = attempts.find((candidate) => candidate.uid === attemptUid);
     if (attempt?.proposal) {
       await (attempt.fate === "waiting" ? this.review.show(attempt.proposal) : this.review.showPast(attempt.proposal));
-    }
-  }
-
-  /** Ask how to go on after the last teacher failed. */
-  async help(session: Session): Promise<void> {
-    const choice = session.help && (await askHelp(session.help.text, session.help.choices));
-    if (choice !== undefined && this.book.get(session.uid)?.help === session.help) {
-      await this.server.request(help, { session: session.uid, choice, script: null });
     }
   }
 
@@ -166,10 +158,8 @@ export class SessionCommands {
     }
   }
 
-  private async pick(target: Target, choices: readonly Session[]): Promise<Session | undefined> {
-    const meant = target ?? vscode.window.activeTextEditor?.document.uri;
-    const uid = meant instanceof vscode.Uri ? (this.book.behind(meant)?.uid ?? meant.toString()) : uidOf(meant);
-    return choices.find((session) => session.uid === uid || session.uri === uid) ?? (await askSession(choices));
+  private pick(target: Target, choices: readonly Session[]): Promise<Session | undefined> {
+    return pick(this.book, target, choices);
   }
 
   private async offerRunning(session: Session): Promise<void> {
@@ -186,11 +176,6 @@ export class SessionCommands {
 
 function given(words: string | undefined): Promise<string> | undefined {
   return words === undefined ? undefined : Promise.resolve(words.trim());
-}
-
-/** A line of the plan is called by its session first. */
-function uidOf(target: Exclude<Target, vscode.Uri>): string | undefined {
-  return typeof target === "object" ? target.id.split("/")[0] : target;
 }
 
 /** The script or text that a session is to be started on. */

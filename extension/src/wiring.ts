@@ -2,6 +2,7 @@
 
 import * as vscode from "vscode";
 
+import { ByHand } from "./byHand";
 import { guarded, registerCommands } from "./commands";
 import { followContext } from "./contextKeys";
 import { Corrections } from "./corrections";
@@ -36,11 +37,13 @@ export function wire(context: vscode.ExtensionContext, launch: (log: vscode.LogO
   const dataset = new DatasetView();
   const lenses = new ProposalLenses(book);
   const plan = new PlanView(book);
-  const sessions = new SessionCommands(server, book, review);
+  const byHand = new ByHand(server, book, review);
+  const sessions = new SessionCommands(server, book, review, byHand);
   const setup = new SetupCommands(context, server, dataset, log);
   const corrections = new Corrections(server, book, () => setup.refreshDataset());
   const resuming = new Resuming(server, book, log);
-  listen(server, { book, review, transcript: new Transcript(agents), sessions, corrections, resuming, setup, log });
+  const transcript = new Transcript(agents);
+  listen(server, { book, review, transcript, sessions, byHand, corrections, resuming, setup, log });
   context.subscriptions.push(
     { dispose: () => server.dispose() },
     ...[log, agents, book, dataset, lenses, plan, resuming, followContext(book), new StatusItem(book)],
@@ -50,7 +53,7 @@ export function wire(context: vscode.ExtensionContext, launch: (log: vscode.LogO
     vscode.languages.registerCodeLensProvider({ scheme: PROPOSAL }, lenses),
     vscode.window.registerTreeDataProvider("precisionShaking.plan", plan),
     vscode.window.registerTreeDataProvider("precisionShaking.dataset", dataset),
-    ...registerCommands({ sessions, corrections, resuming, setup }, server, { log, agents }),
+    ...registerCommands({ sessions, byHand, corrections, resuming, setup }, server, { log, agents }),
     ...followEditor(server),
   );
   void review.closeLeftovers();

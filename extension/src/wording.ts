@@ -16,6 +16,11 @@ export function diffTitle(proposal: Proposal): string {
   return `${fileName(proposal.uri)}: step ${proposal.step + 1}/${proposal.steps}, attempt ${proposal.cycle}`;
 }
 
+/** "script.py: step 1/2, by hand" */
+export function handTitle(session: Session): string {
+  return `${fileName(session.uri)}: ${stepOf(session)}, by hand`;
+}
+
 /** "step 1/2", or nothing before there is a plan. */
 export function stepOf(session: Session): string {
   return session.step < 0 ? "" : `step ${session.step + 1}/${session.steps.length}`;

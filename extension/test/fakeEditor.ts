@@ -23,7 +23,7 @@ export interface FakeProgress {
   cancel(): void;
 }
 
-interface Files {
+export interface Files {
   readFile(uri: Uri): Uint8Array;
   writeFile(uri: Uri, content: Uint8Array): void;
 }
@@ -72,6 +72,14 @@ export class FakeEditor {
     this.open(modified, text);
     if (!this.tabs.some((tab) => tab.input.modified.toString() === modified.toString())) {
       this.tabs.push({ label, input: new TabInputTextDiff(original, modified) });
+    }
+  }
+
+  /** A file changed: an open document without changes of its own shows it. */
+  follow(uri: Uri): void {
+    const open = this.documents.find((document) => document.uri.toString() === uri.toString() && !document.isDirty);
+    if (open) {
+      open.text = new TextDecoder().decode(this.files.get(uri.scheme)?.readFile(uri));
     }
   }
 

@@ -1,6 +1,6 @@
 /** A language server that answers as the test says, over a connection without a process. */
 
-import type { SessionEvent } from "../src/events";
+import type { EventOf, SessionEvent } from "../src/events";
 import type { Proposal } from "../src/protocol";
 import type { Connection } from "../src/server";
 
@@ -135,6 +135,19 @@ export function proposalOf(changes: Partial<Proposal> = {}): Proposal {
     output: "hello world\n",
     unclear: false,
     warnings: [],
+    ...changes,
+  };
+}
+
+/** Every teacher failed at the first step. */
+export function helpNeeded(changes: Partial<EventOf<"help_needed">> = {}): EventOf<"help_needed"> {
+  return {
+    kind: "help_needed",
+    step: 0,
+    text: "No teacher could.",
+    choices: ["retry", "skip", "stop"],
+    base: "print('hello')\n",
+    script: "print('hello', 'you')\n",
     ...changes,
   };
 }

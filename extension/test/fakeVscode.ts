@@ -1,6 +1,6 @@
 /** The module "vscode" of the tests: a window onto the current `FakeEditor`. */
 
-import { FakeEditor, type FakeTab } from "./fakeEditor";
+import { FakeEditor, type FakeTab, type Files } from "./fakeEditor";
 import { Disposable, EventEmitter, type Uri } from "./fakeTypes";
 
 export * from "./fakeTypes";
@@ -95,8 +95,14 @@ export const workspace = {
     current.providers.set(scheme, provider);
     return nothing;
   },
-  registerFileSystemProvider: (scheme: string, provider: { readFile: never; writeFile: never }) => {
-    current.files.set(scheme, provider);
+  registerFileSystemProvider: (scheme: string, provider: Files & { onDidChangeFile: (follow: (changes: { uri: Uri }[]) => void) => unknown }) => {
+    const editor = current;
+    editor.files.set(scheme, provider);
+    provider.onDidChangeFile((changes) => {
+      changes.forEach(({ uri }) => {
+        editor.follow(uri);
+      });
+    });
     return nothing;
   },
   onDidOpenTextDocument: (listener: () => void) => current.opened.event(listener),

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, test, type TestContext } from "node:test";
 
 import { WORTH_SAYING_MS } from "../src/thinking";
-import { SESSION, URI, USAGE } from "./fakeServer";
+import { helpNeeded, SESSION, URI, USAGE } from "./fakeServer";
 import { Uri } from "./fakeTypes";
 import { diffs, newStage, rightSide, settled, type Stage } from "./stage";
 
@@ -246,26 +246,6 @@ describe("the end of a session", () => {
   });
 });
 
-describe("when no teacher could do a step", () => {
-  beforeEach(async () => {
-    await proposed();
-    stage.editor.answers = [undefined];
-    stage.server.event({ kind: "help_needed", step: 0, text: "No teacher could.", choices: ["retry", "skip", "stop"] });
-    await settled();
-  });
-
-  test("the user is asked, and Escape keeps the question", () => {
-    assert.deepEqual(stage.editor.shown, ["No teacher could."]);
-    assert.equal(stage.server.last("help"), undefined);
-  });
-
-  test("the question comes back, and its answer is sent", async () => {
-    stage.editor.answers = [1];
-    await stage.run("showProposal", SESSION);
-    assert.deepEqual(stage.server.last("help"), { session: SESSION, choice: "skip", script: null });
-  });
-});
-
 describe("while agents work", () => {
   const working = { kind: "agent_started", agent: "worker", teacher: "a/b", step: 0, cycle: 1 } as const;
 
@@ -300,7 +280,7 @@ describe("while agents work", () => {
       stage.server.propose();
     },
     "a call for help": () => {
-      stage.server.event({ kind: "help_needed", step: 0, text: "No teacher could.", choices: ["stop"] });
+      stage.server.event(helpNeeded());
     },
     "the session's end": () => {
       stage.server.event({

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 
 import type { EventOf, SessionEvent } from "../src/events";
 import { answered, apply, newSession, propose, type Session } from "../src/sessions";
-import { proposalOf } from "./fakeServer";
+import { helpNeeded, proposalOf } from "./fakeServer";
 
 const PLANNED = after(
   newSession("session-1", "file:///home/user/greet.py"),
@@ -65,7 +65,7 @@ describe("a session follows its events", () => {
   });
 
   test("when the last teacher failed, the question is kept", () => {
-    const stuck = after(PLANNED, { kind: "help_needed", step: 0, text: "Nobody could.", choices: ["retry", "stop"] });
+    const stuck = after(PLANNED, helpNeeded({ choices: ["retry", "stop"] }));
     assert.deepEqual([stuck.phase, stuck.help?.choices], ["stuck", ["retry", "stop"]]);
   });
 

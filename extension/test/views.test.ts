@@ -4,12 +4,12 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import { EVENT_SHAPES, type SessionEvent } from "../src/events";
-import { buttons } from "../src/lenses";
+import { buttons, handButtons } from "../src/lenses";
 import { type PlanNode, sessionNode } from "../src/planView";
 import { answered, apply, newSession, propose, type Session } from "../src/sessions";
 import { transcriptLine } from "../src/transcript";
 import { count, diffTitle, fileName, outcomeText, size, statusText } from "../src/wording";
-import { proposalOf, SESSION, URI, USAGE } from "./fakeServer";
+import { helpNeeded, proposalOf, SESSION, URI, USAGE } from "./fakeServer";
 
 const EVENTS: readonly SessionEvent[] = [
   { kind: "plan_ready", steps: ["greet", "document"] },
@@ -65,6 +65,13 @@ describe("the buttons on a proposal", () => {
     ]);
     const refused = propose(PLANNED, proposalOf({ outcome: "sandbox_denied" }));
     assert.equal(titles(refused).at(-1), "$(warning) It could not be run in the sandbox");
+  });
+
+  test("are the question how to go on when no teacher could do the step", () => {
+    const stuck = apply(WAITING, helpNeeded());
+    assert.deepEqual(titles(stuck), ["$(question) No teacher could do this step. How to go on?…", "$(debug-stop) Stop"]);
+    assert.deepEqual(handButtons(stuck).map(({ title }) => title), ["$(check) Use my version", "$(arrow-left) Back", "$(debug-stop) Stop"]);
+    assert.match(handButtons(answered(stuck))[0]?.title ?? "", /taking your answer/);
   });
 
   test("are gone while the answer is worked on", () => {

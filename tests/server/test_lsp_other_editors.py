@@ -95,7 +95,8 @@ async def test_code_actions_of_other_kinds_are_not_ours(home, uri):
 
 async def test_every_command_is_advertised(home):
     async with editor(home) as ed:
-        names = ("start", "accept", "redo", "furtherEdit", "feedback", "stop", "resume", "abandon", "train")
+        names = ("start", "accept", "redo", "furtherEdit", "feedback", "showProposal", "stop")
+        names += ("resume", "abandon", "train")
         advertised = ed.server_capabilities.execute_command_provider.commands
         assert sorted(advertised) == sorted(f"precisionShaking.server.{name}" for name in names)
 
@@ -163,7 +164,38 @@ async def test_help_is_asked_for_with_buttons(home, uri):
             ed.buttons.put_nowait("Skip this step")
             assert (await ed.next_event_of_the_end())["status"] == "done"
             question = ed.questions.get_nowait()
-            assert [action.title for action in question.actions] == ["Try again", "Skip this step", "Stop"]
+            assert [action.title for action in question.actions] == [
+                "Try again",
+                "Skip this step",
+                "Stop",
+                "Edit by hand",
+            ]
+
+
+async def test_a_step_that_nobody_could_do_is_done_in_a_file(home, uri):
+    with _teacher("raise SystemExit(1)\n") as teacher:
+        async with editor(home, clientCommands=False, teachers=[teacher.teacher()], maxAttempts=1) as ed:
+            ed.open(uri, BASE)
+            await ed.run("precisionShaking.server.start", uri, "fail")
+            ed.buttons.put_nowait(None)
+            await ed.next_event("help_needed")
+            commands = _commands(await ed.actions(uri))
+            assert set(commands) == {"showProposal", "stop"}
+            ed.buttons.put_nowait("Edit by hand")
+            await ed.run(commands["showProposal"]["command"], *commands["showProposal"]["arguments"])
+            page = await _next_file(ed)
+            assert (_page(page).name, _text(page)) == ("BY_HAND.py", BASE)
+
+            _page(page).write_text("print('mine')\n", "utf-8")
+            ed.type(uri, [(None, "print('theirs')\n")])
+            ed.save(page)
+            assert await _next_file(ed) == page
+            assert _text(page) == "print('mine')\n"
+            ed.save(page)
+            await ed.next_event_of_the_end()
+            assert ed.documents[uri].text == "print('mine')\n"
+    (row,) = rows(home)
+    assert (row["author"], "print('mine')" in row["chosen"]) == ("user", True)
 
 
 async def test_working_agents_are_a_progress_that_stops_the_session(home, uri):

@@ -231,6 +231,53 @@ async def test_stuck_sessions_ask_for_help(home, uri):
     assert "by hand" in row["chosen"]
 
 
+async def test_what_is_done_by_hand_is_applied_like_an_accepted_proposal(home, uri):
+    base = "print('hello')\n\n\nx = 1\n"
+    failing = "raise SystemExit('no')\n"
+    with _teacher(failing, steps=("say goodbye", "count")) as teacher:
+        async with editor(home, teachers=[teacher.teacher()], maxAttempts=1) as ed:
+            ed.open(uri, base)
+            session = await ed.start(uri)
+            asked = await ed.next_event("help_needed")
+            assert (asked["base"], asked["script"]) == (base, base)
+
+            ed.type(uri, [(None, "print('hi')\n\n\nx = 1\n")])
+            theirs = {"session": session, "choice": "retry", "script": base.replace("hello", "goodbye")}
+            with pytest.raises(JsonRpcException, match="changed in the same lines meanwhile"):
+                await ed.ask("help", theirs)
+            assert ed.edits == []
+            again = await ed.next_event("help_needed")
+            assert (again["base"], again["script"]) == (ed.documents[uri].text, theirs["script"])
+
+            ed.type(uri, [(types.Range(types.Position(3, 0), types.Position(3, 5)), "x = 2")])
+            assert await ed.ask("help", theirs) == {}
+            merged = "print('goodbye')\n\n\nx = 2\n"
+            assert ed.documents[uri].text == merged
+            assert ed.edits[0].edit.document_changes[0].text_document.version == 3
+            assert ed.edits[0].label == "Precision Shaking: say goodbye"
+            assert (await ed.next_event("step_accepted"))["script"] == theirs["script"]
+            # The next step goes on from what the document holds.
+            await ed.next_event("help_needed")
+            assert merged in teacher.asked("worker")[-1]["messages"][-1]["content"]
+
+
+async def test_an_editor_that_did_not_apply_what_was_done_by_hand_is_asked_again(home, uri):
+    with _teacher("raise SystemExit('no')\n") as teacher:
+        async with editor(home, behaviour="refusing", teachers=[teacher.teacher()], maxAttempts=1) as ed:
+            ed.open(uri, BASE)
+            mine = {"session": await ed.start(uri), "choice": "retry", "script": FIRST}
+            await ed.next_event("help_needed")
+            with pytest.raises(JsonRpcException, match="refused the edit"):
+                await ed.ask("help", mine)
+            assert rows(home) == []
+            assert (await ed.next_event("help_needed"))["script"] == FIRST
+            ed.behaviour = "honest"
+            assert await ed.ask("help", mine) == {}
+            await ed.next_event_of_the_end()
+            assert ed.documents[uri].text == FIRST
+    assert len(rows(home)) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "language", "request_", "sentence"),
     [

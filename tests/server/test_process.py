@@ -222,7 +222,7 @@ def test_events_survive_the_wire():
         proposal,
         started,
         e.AgentStarted("planner", "t", None, None),
-        e.HelpNeeded(0, "x", ("retry",)),
+        e.HelpNeeded(0, "x", ("retry",), "a\n", "b\n"),
     ):
         data = json.loads(json.dumps(e.to_json(event)))
         assert data["kind"] == event.kind

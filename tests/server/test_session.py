@@ -227,6 +227,15 @@ async def test_a_step_solved_by_hand_is_a_row(store):
     assert told.events[-1].script == NEW + "\n"
 
 
+async def test_what_is_done_by_hand_begins_with_what_was_edited_further(store):
+    script = {**ONE_STEP, "worker": [work(NEW), "?"]}
+    with ScriptedTeacher(script) as teacher:
+        further = {"verdict": "further_edit", "words": "more"}
+        told = await play(store, Audience(further, {"choice": "retry", "script": NEW}), teacher)
+    [asked] = told.of(e.HelpNeeded)
+    assert (asked.base, asked.script) == (OLD, NEW + "\n")
+
+
 async def test_a_stopped_session_leaves_no_complete_row(store):
     with ScriptedTeacher({**ONE_STEP, "worker": [work(BROKEN), work(NEW)]}) as teacher:
         told = await play(store, Audience(), teacher)

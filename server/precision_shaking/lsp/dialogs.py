@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 from pygls.capabilities import get_capability
+from pygls.uris import to_fs_path
 
 from precision_shaking.lsp import feedback_file
 from precision_shaking.sape import wire
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from precision_shaking.lsp.server import Server
     from precision_shaking.lsp.sessions import Session
 
+_BY_HAND = "Edit by hand"
 _HELP = {Help.RETRY.value: "Try again", Help.SKIP.value: "Skip this step", Help.STOP.value: "Stop"}
 
 
@@ -53,14 +55,25 @@ async def ask_for_help(server: Server, session: Session, event: HelpNeeded) -> N
         types.ShowMessageRequestParams(
             types.MessageType.Warning,
             event.text,
-            [types.MessageActionItem(_HELP[choice]) for choice in choices],
+            [types.MessageActionItem(title) for title in (*map(_HELP.__getitem__, choices), _BY_HAND)],
         )
     )
     if chosen is None or session.help is not event:
         return
+    if chosen.title == _BY_HAND:
+        await edit_by_hand(server, session, event)
+        return
     choice = next(choice for choice in choices if _HELP[choice] == chosen.title)
     session.help = None
     await session.engine.help(wire.HelpParams(choice))
+
+
+async def edit_by_hand(server: Server, session: Session, event: HelpNeeded) -> None:
+    """Open the step's script; what the user saves there does the step."""
+    name = f"BY_HAND{Path(to_fs_path(session.uri) or session.uri).suffix}"
+    path = server.feedback_files.write(name, event.script, "by_hand", session.uid)
+    server.say(f"Change {name} as step {event.step + 1} asks, and save it: it then goes into the document.")
+    await open_file(server, path)
 
 
 def say_farewell(server: Server, event: SessionFinished) -> None:

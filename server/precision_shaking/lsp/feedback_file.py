@@ -53,6 +53,11 @@ def proposal_page(step: str, reasoning: str, base: str, proposed: str, output: s
     )
 
 
+def script_in(path: Path) -> str:
+    """What a page holds on which the user does a step by hand."""
+    return path.read_text("utf-8")
+
+
 def words_in(path: Path) -> str:
     """What the user wrote into a page."""
     return path.read_text("utf-8").split(SCISSORS, 1)[0].strip()
@@ -67,7 +72,8 @@ def button_of(words: str) -> Verdict | None:
 class FeedbackFiles:
     """The files of one server, in a private folder that goes away with it.
 
-    What a saved file means is looked up by its path: (`request`, document's URI) or (`answer`, session).
+    What a saved file means is looked up by its path: (`request`, document's URI), (`answer`, session) or
+    (`by_hand`, session).
     """
 
     _folder: Path | None = None

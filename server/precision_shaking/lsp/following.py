@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from precision_shaking.lsp import correcting, dialogs, proposals, protocol
 from precision_shaking.lsp.activity import Activity
 from precision_shaking.lsp.applying import Written, bring_in
@@ -66,6 +68,19 @@ def show(server: Server, session: Session) -> None:
         server.run_task(dialogs.show_proposal(server, session, session.pending), "show a proposal")
 
 
+def ask_how_to_go_on(server: Server, session: Session, *, again: bool = False) -> None:
+    """Put the question of a session that got stuck; `again` with the user's own text to look through."""
+    if session.help is None:
+        return
+    if server.settings.client_commands:
+        if again:
+            params = protocol.SessionEventParams(session.uid, session.uri, to_json(session.help))
+            server.tell(protocol.SESSION_EVENT, params)
+        return
+    asking = dialogs.edit_by_hand if again else dialogs.ask_for_help
+    server.run_task(asking(server, session, session.help), "ask for help")
+
+
 async def _react(server: Server, session: Session, event: SessionEvent) -> None:
     match event:
         case PlanReady(steps=steps):
@@ -81,9 +96,9 @@ async def _react(server: Server, session: Session, event: SessionEvent) -> None:
         case StepRestored(script=script):
             await _restore(server, session, script)
         case HelpNeeded():
-            session.help = event
-            if not server.settings.client_commands:
-                server.run_task(dialogs.ask_for_help(server, session, event), "ask for help")
+            # An accepted step that could not be written is still to come into the document.
+            session.help = evolve(event, base=session.base)
+            ask_how_to_go_on(server, session)
         case SessionFinished(script=script):
             if session.owes:
                 await _hold(server, session, script)

@@ -59,9 +59,8 @@ def message(session: Session, pending: Pending) -> protocol.ProposalParams:
     )
 
 
-def label(session: Session, pending: Pending) -> str:
-    """What the editor's undo history calls the accepted step."""
-    step = pending.event.step
+def label(session: Session, step: int) -> str:
+    """What the editor's undo history calls an accepted step."""
     text = session.steps[step] if step < len(session.steps) else session.request
     return f"Precision Shaking: {text}"
 
@@ -86,7 +85,7 @@ async def accept(server: Server, session: Session, pending: Pending, words: str,
     """
     shown = normalise(proposed) if proposed is not None else pending.proposed
     amended = shown if shown != pending.proposed else None
-    result = await bring_in(server, session.uri, pending.base, shown, label(session, pending))
+    result = await bring_in(server, session.uri, pending.base, shown, label(session, pending.event.step))
     if isinstance(result, NotWritten):
         session.pending = evolve(pending, base=result.live, proposed=result.merged)
         return f"{result.why} The proposal is shown against the document as it is now; please answer again."

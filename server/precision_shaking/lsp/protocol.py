@@ -95,7 +95,8 @@ class HelpParams:
     """`help`: how to go on after every teacher failed at a step.
 
     Attributes:
-        script: The user's own solution of the step, when they wrote one.
+        script: The user's own solution of the step, when they wrote one; the choice then says nothing. Where
+            the document does not take it, it is refused, and `help_needed` comes again with the texts of now.
     """
 
     session: str

@@ -201,12 +201,20 @@ class TeacherSwitched:
 
 @frozen
 class HelpNeeded:
-    """Every teacher failed at the step; `choices` are what the user may answer."""
+    """Every teacher failed at the step.
+
+    Attributes:
+        choices: What the user may answer, beside a text of their own.
+        base: What the user's document holds: the last accepted text.
+        script: Where a text of their own begins: what the agents work on, further edits included.
+    """
 
     kind: ClassVar[str] = "help_needed"
     step: int
     text: str
     choices: tuple[str, ...]
+    base: str
+    script: str
 
 
 @frozen

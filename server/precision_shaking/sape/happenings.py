@@ -92,10 +92,16 @@ class Unclear:
 
 @frozen
 class Helped:
-    """The user chose how to go on after the last teacher failed. `script`: their own solution of the step."""
+    """The user chose how to go on after the last teacher failed.
+
+    Attributes:
+        script: Their own solution of the step; with one, the choice says nothing.
+        document: As in `Answered`.
+    """
 
     choice: Help
     script: str | None = None
+    document: str | None = None
 
 
 @frozen

@@ -83,7 +83,9 @@ def _question(state: State, evidence: Evidence) -> Iterator[e.SessionEvent]:
     if state.phase is Phase.ASKING:
         yield _proposal(state, evidence)
     elif state.phase is Phase.STUCK:
-        yield e.HelpNeeded(state.step, state.steps[state.step], tuple(Help))
+        yield e.HelpNeeded(
+            state.step, state.steps[state.step], tuple(Help), state.step_script, state.current_script
+        )
 
 
 def _of_record(

@@ -322,7 +322,7 @@ class Session:
 
     async def _hear_help(self) -> h.Event:
         answer = await _asked(self._help)
-        return h.Helped(Help(answer.choice), _ended(answer.script))
+        return h.Helped(Help(answer.choice), _ended(answer.script), _ended(answer.document))
 
 
 async def _asked(question: asyncio.Future[T] | None) -> T:

@@ -122,10 +122,17 @@ class AnswerParams:
 
 @frozen
 class HelpParams:
-    """`help`: how to go on after every teacher failed. `script` is the user's own solution of the step."""
+    """`help`: how to go on after every teacher failed.
+
+    Attributes:
+        choice: `retry`, `skip` or `stop`.
+        script: The user's own solution of the step; with one, the choice says nothing.
+        document: What the document holds now, when that is not this solution.
+    """
 
     choice: str
     script: str | None = None
+    document: str | None = None
 
 
 @frozen

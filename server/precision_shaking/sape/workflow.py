@@ -273,7 +273,7 @@ def _next_teacher(state: State) -> Transition:
 
 def _helped(state: State, event: Helped) -> Transition:
     if event.script is not None:
-        return _accept(evolve(state, attempt=None), None, event.script, None)
+        return _accept(evolve(state, attempt=None), None, event.script, event.document)
     if event.choice is Help.STOP:
         return _end(state, SessionStatus.ABANDONED)
     if event.choice is Help.SKIP:

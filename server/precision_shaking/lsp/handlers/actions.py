@@ -18,6 +18,8 @@ _KIND = types.CodeActionKind.RefactorRewrite
 
 _START = ("Precision Shaking: change this script…", "start")
 _STOP = ("Stop the session", "stop")
+# Putting the question off leaves it open.
+_STUCK = (("Choose how to go on…", "showProposal"), _STOP)
 _ANSWERS = (
     ("Accept the proposed edit", "accept"),
     ("Redo…", "redo"),
@@ -44,18 +46,24 @@ def register(server: Server) -> None:
         waiting = server.waiting.get(uri)
         offered = [(_START, uri)]
         if session is not None:
-            offered = [(action, session.uid) for action in (_ANSWERS if session.pending else [_STOP])]
+            offered = [(action, session.uid) for action in _offered(session)]
         elif waiting is not None:
             offered += [(action, waiting.session) for action in _UNFINISHED]
         prefix = _CLIENT_PREFIX if server.settings.client_commands else PREFIX
         return [_action(title, prefix + name, argument) for (title, name), argument in offered]
 
 
+def _offered(session: Session) -> Sequence[tuple[str, str]]:
+    if session.help is not None:
+        return _STUCK
+    return _ANSWERS if session.pending else [_STOP]
+
+
 def _session(server: Server, uri: str) -> Session | None:
     """The session on this document, or the one that this page of ours is about."""
     path = to_fs_path(uri)
     meaning = server.feedback_files.meaning(Path(path)) if path else None
-    if meaning and meaning[0] == "answer":
+    if meaning and meaning[0] != "request":
         return next((session for session in server.sessions if session.uid == meaning[1]), None)
     return server.sessions.of(server.workspace.get_text_document(uri).uri)
 

@@ -44,6 +44,13 @@ def register(server: Server) -> None:
         elif pending := server.sessions.get(session).pending:
             await dialogs.show_proposal(server, server.sessions.get(session), pending)
 
+    async def show_proposal(session: str) -> None:
+        asked = server.sessions.get(session)
+        if asked.help is not None:
+            await dialogs.ask_for_help(server, asked, asked.help)
+        elif asked.pending is not None:
+            await dialogs.show_proposal(server, asked, asked.pending)
+
     async def stop(session: str) -> None:
         await server.sessions.get(session).engine.stop()
 
@@ -62,6 +69,7 @@ def register(server: Server) -> None:
     _register(server, "redo", answer(Verdict.REDO), 1, 2)
     _register(server, "furtherEdit", answer(Verdict.FURTHER_EDIT), 1, 2)
     _register(server, "feedback", feedback, 1, 2)
+    _register(server, "showProposal", show_proposal, 1, 1)
     _register(server, "stop", stop, 1, 1)
     _register(server, "resume", resume, 1, 1)
     _register(server, "abandon", abandon, 1, 1)

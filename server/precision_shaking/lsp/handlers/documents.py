@@ -8,6 +8,7 @@ from lsprotocol import types
 from pygls.uris import to_fs_path
 
 from precision_shaking.lsp import feedback_file
+from precision_shaking.lsp.by_hand import solve
 from precision_shaking.lsp.documents import normalise
 from precision_shaking.lsp.handlers.feedback import give_answer
 from precision_shaking.lsp.handlers.session import start_session
@@ -42,7 +43,11 @@ def _look(server: Server, uri: str) -> None:
 
 
 async def _read_page(server: Server, path: Path, kind: str, about: str) -> None:
-    """Take what the user wrote as their change request or their answer."""
+    """Take what the user wrote as their change request, their answer or their own solution of a step."""
+    if kind == "by_hand":
+        await solve(server, server.sessions.get(about), feedback_file.script_in(path))
+        server.feedback_files.forget(path)
+        return
     words = feedback_file.words_in(path)
     if not words:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from precision_shaking.lsp import protocol
+from precision_shaking.lsp.by_hand import solve
 from precision_shaking.lsp.documents import normalise
 from precision_shaking.lsp.following import show
 from precision_shaking.lsp.proposals import Pending, accept
@@ -27,10 +28,12 @@ def register(server: Server) -> None:
     @request(server, protocol.HELP, protocol.HelpParams)
     async def help_on(params: protocol.HelpParams) -> protocol.Nothing:
         session = server.sessions.get(params.session)
+        if params.script is not None:
+            await solve(server, session, params.script)
+            return protocol.Nothing()
         if session.help is None:
             raise RefusedError("The session is not waiting for help.")
-        script = normalise(params.script) if params.script is not None else None
-        await session.engine.help(wire.HelpParams(params.choice.value, script))
+        await session.engine.help(wire.HelpParams(params.choice.value))
         session.help = None
         return protocol.Nothing()
 

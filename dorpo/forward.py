@@ -11,7 +11,9 @@ from transformers import PreTrainedModel
 from dorpo.batches import Batch
 from dorpo.chunked_head import chunked_topk_kl_and_logps
 from dorpo.head import head_of
-from dorpo.sharing import can_share, shared_states
+from dorpo.reading import Way, quick_way
+from dorpo.sharing import shared_states
+from dorpo.tree import tree_states
 
 
 def bare(model: Any) -> PreTrainedModel:
@@ -20,20 +22,36 @@ def bare(model: Any) -> PreTrainedModel:
     return inside
 
 
-def token_scores(model: Any, batch: Batch, *, share: bool = True) -> tuple[Tensor, Tensor]:
+def token_scores(model: Any, batch: Batch, *, way: Way | None = None) -> tuple[Tensor, Tensor]:
     """KL to the teacher and log-probability of every response token.
 
     Args:
         model: A causal language model, with adapters or without.
         batch: N response tokens.
-        share: Read every prompt once where that is exact, see `dorpo.sharing`.
+        way: How the texts are read; without it, one that the model's structure makes exact.
 
     Returns:
         (KL [N], log q [N]) in nats, see `dorpo.loss.topk_kl_and_logps`.
     """
     student = bare(model)
-    states = shared_states if share and can_share(student) else separate_states
-    return head_scores(student, states(student, batch), batch)
+    return head_scores(student, response_states(student, batch, way), batch)
+
+
+def response_states(model: PreTrainedModel, batch: Batch, way: Way | None = None) -> Tensor:
+    """The hidden state that predicts each response token, [N, H], in the order of `batch["target"]`.
+
+    Args:
+        model: A causal language model, without a wrapper around it.
+        batch: N response tokens.
+        way: See `token_scores`.
+    """
+    match way or quick_way(model):
+        case Way.KV:
+            return shared_states(model, batch)
+        case Way.TREE | Way.FLEX:
+            return tree_states(model, batch)
+        case Way.SEPARATE:
+            return separate_states(model, batch)
 
 
 def head_scores(

@@ -15,7 +15,6 @@ from attrs import frozen
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from dorpo.batches import Batch
 
@@ -44,20 +43,6 @@ class Prefix:
         if times > 1:
             twin.batch_repeat_interleave(times)
         return twin
-
-
-def can_share(model: PreTrainedModel) -> bool:
-    """Whether sharing a prompt is exact for this model, as it is set up now.
-
-    Gradient checkpointing drops the cache without an error, and layers without attention keep a state that
-    cannot be attended to.
-    """
-    if model.is_activation_checkpointing:
-        return False
-    layers = DynamicCache(config=model.config).layers
-    plain = (DynamicLayer, DynamicSlidingWindowLayer)
-    count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    return len(layers) == count and all(type(layer) in plain for layer in layers)
 
 
 def read_prompt(model: PreTrainedModel, ids: Tensor) -> Prefix:

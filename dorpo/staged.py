@@ -36,7 +36,7 @@ def staged_backward(
     """Add a batch's gradients to the parameters.
 
     Args:
-        model: A student whose prompts can be shared, see `dorpo.sharing.can_share`.
+        model: A student that can be read by `dorpo.reading.Way.KV`.
         batch: Its groups are handled one after the other.
         options: Of the loss.
         total_weight: See `dorpo.loss.dorpo_loss`.

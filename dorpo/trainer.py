@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +14,12 @@ from transformers import Trainer, TrainingArguments
 from dorpo.batches import Group, collate
 from dorpo.forward import bare, token_scores
 from dorpo.loss import DORPOLoss, LossOptions, Metric, dorpo_loss
-from dorpo.sharing import can_share
+from dorpo.probe import measured_obstacle
+from dorpo.reading import WAYS, Reading, Way, choose_reading, obstacle
 from dorpo.staged import staged_backward
+
+_log = logging.getLogger(__name__)
+_LOW_MEMORY = "low_memory needs prompts shared as keys and values, one device and no float16."
 
 
 @dataclass
@@ -27,9 +32,11 @@ class DORPOConfig(TrainingArguments):
         kd_alpha: Share of the KL in the first term; the rest is the chosen response's negative
             log-likelihood.
         or_logp_max: Mean log-probabilities are held below this in the odds ratio.
-        share_prompts: Read every prompt once for all its responses, where that is exact for the model.
+        prefix_sharing: How a prompt is read once for all its responses: as keys and values ("kv"), under a
+            mask ("tree"), not at all ("off"), or as is exact and fastest for the model ("auto"), see
+            `dorpo.reading`.
         low_memory: Hold the activations of one prompt or response at a time, for some more computing; needs
-            shared prompts, one device and no float16.
+            "kv", one device and no float16.
     """
 
     beta: float = field(default=0.1, metadata={"help": "Weight of the odds-ratio term (λ)."})
@@ -38,7 +45,9 @@ class DORPOConfig(TrainingArguments):
         default=-1e-6, metadata={"help": "Cap of log-probabilities in the odds ratio."}
     )
 
-    share_prompts: bool = field(default=True, metadata={"help": "Read every prompt once."})
+    prefix_sharing: str = field(
+        default="auto", metadata={"help": "How a prompt is shared.", "choices": list(WAYS)}
+    )
     low_memory: bool = field(default=False, metadata={"help": "Slower, with the memory of one response."})
 
     learning_rate: float = field(default=1e-4, metadata={"help": "Initial learning rate."})
@@ -101,10 +110,8 @@ class DORPOTrainer(Trainer):
             **others,
         )
         self._means: dict[str, dict[str, Metric]] = {"train": {}, "eval": {}}
-        if args.low_memory and not self._can_stage():
-            raise ValueError(
-                "low_memory needs a model whose prompts can be shared, one device and no float16."
-            )
+        self.reading = self._choose_reading()
+        self._held = False
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -128,7 +135,7 @@ class DORPOTrainer(Trainer):
         # Only the model in half precision, if that was asked for: the objective is float32.
         with self.accelerator.autocast():
             student = self.accelerator.unwrap_model(model)
-            kl, logps = token_scores(student, inputs, share=self.args.share_prompts)
+            kl, logps = token_scores(student, inputs, way=self.reading.way)
         result = dorpo_loss(kl, logps, inputs, self.args.loss_options, total_weight=total)
         self._remember(result, "train" if model.training else "eval")
         # Gradients are averaged over devices, while the step's weight is the sum over them.
@@ -139,6 +146,7 @@ class DORPOTrainer(Trainer):
         self, model: nn.Module, inputs: Any, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """Forward and backward pass of one batch: response by response where that is possible."""
+        self._hold_reading()
         if not self._can_stage():
             return super().training_step(model, inputs, num_items_in_batch)
         model.train()
@@ -178,10 +186,42 @@ class DORPOTrainer(Trainer):
         self._means[during] = {}
         super().log(logs, start_time)
 
-    def _can_stage(self) -> bool:
+    def _choose_reading(self) -> Reading:
+        student, args = bare(self.model), self.args
+        checkpointing = bool(args.activation_checkpointing or student.is_activation_checkpointing)
+        wanted = "kv" if args.low_memory and args.prefix_sharing == "auto" else args.prefix_sharing
+        try:
+            reading = choose_reading(
+                student,
+                args.device,
+                wanted=wanted,
+                checkpointing=checkpointing,
+                measured=lambda way: measured_obstacle(student, way),
+            )
+        except ValueError as error:
+            if args.low_memory:
+                raise ValueError(f"{_LOW_MEMORY} ({error})") from error
+            raise
+        if args.low_memory and not self._can_stage(reading):
+            raise ValueError(_LOW_MEMORY)
+        _log.info(" ".join([reading.reason, *reading.notes]))
+        return reading
+
+    def _hold_reading(self) -> None:
+        """Before the first step, see that the model is still what the reading was chosen for."""
+        if self._held:
+            return
+        student = bare(self.model)
+        checkpointing = bool(student.is_activation_checkpointing)
+        way = self.reading.way
+        if against := obstacle(student, way, self.args.device, checkpointing=checkpointing):
+            raise ValueError(f"The model was changed after the trainer took it, and now {against}.")
+        self._held = True
+
+    def _can_stage(self, reading: Reading | None = None) -> bool:
         """Staged gradients bypass the wrappers that scale them or gather them from other devices."""
         alone = self.accelerator.num_processes == 1 and not self.args.fp16
-        return alone and self.args.share_prompts and can_share(bare(self.model))
+        return alone and (reading or self.reading).way is Way.KV
 
     def _remember(self, result: DORPOLoss, during: str) -> None:
         means = self._means[during]

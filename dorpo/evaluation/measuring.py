@@ -11,10 +11,9 @@ from torch import Tensor
 from dorpo.align import Kind
 from dorpo.batches import Batch, Group, collate, to_device
 from dorpo.evaluation.figures import Counts
-from dorpo.forward import bare, head_scores, separate_states
+from dorpo.forward import bare, head_scores, response_states
 from dorpo.head import Head, head_of
 from dorpo.loss import chunk_binary_kl
-from dorpo.sharing import can_share, shared_states
 
 # Tokens whose logits over the whole vocabulary are held at once.
 _CHUNK = 256
@@ -39,7 +38,7 @@ def measure(model: Any, groups: Sequence[Group]) -> list[Counts]:
 def _count(model: Any, group: Group) -> Counts:
     student = bare(model)
     batch = to_device(collate([group]), next(model.parameters()).device)
-    states = (shared_states if can_share(student) else separate_states)(student, batch)
+    states = response_states(student, batch)
     kl, logps = head_scores(student, states, batch)
     means = [logps[batch["seq_ids"] == seq].double().mean().item() for seq in range(len(group.rejected) + 1)]
     kinds = batch["token_kind"]

@@ -124,7 +124,15 @@ def test_grouped_rows_have_the_loss_and_gradient_of_separate_rows(groups, tmp_pa
     assert difference < 2e-3
 
 
-@pytest.mark.parametrize("options", [{"low_memory": True}, {"share_prompts": False}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"low_memory": True},
+        {"prefix_sharing": "off"},
+        {"prefix_sharing": "tree"},
+        {"activation_checkpointing": True},
+    ],
+)
 def test_the_other_ways_of_computing_it_take_the_same_step(groups, tmp_path, options):
     models = []
     for chosen in ({}, options):
@@ -141,7 +149,22 @@ def test_the_other_ways_of_computing_it_take_the_same_step(groups, tmp_path, opt
 
 def test_low_memory_is_refused_where_its_gradients_would_be_wrong(groups, tmp_path):
     with pytest.raises(ValueError, match="low_memory needs"):
-        trainer(llama(), groups, tmp_path, low_memory=True, share_prompts=False)
+        trainer(llama(), groups, tmp_path, low_memory=True, prefix_sharing="off")
+
+
+def test_a_model_changed_after_the_choice_is_not_trained(groups, tmp_path):
+    model = llama()
+    running = trainer(model, groups, tmp_path)
+    model.activation_checkpointing_enable()
+    with pytest.raises(ValueError, match=r"changed after .* checkpointing drops the keys and values"):
+        running.train()
+
+
+def test_what_is_chosen_is_logged_once_with_its_reason(groups, tmp_path, caplog):
+    caplog.set_level("INFO", "dorpo.trainer")
+    trainer(llama(), groups, tmp_path, max_steps=2, activation_checkpointing=True).train()
+    (line,) = [record.message for record in caplog.records if record.name == "dorpo.trainer"]
+    assert line.startswith("Prompt and responses of a group are read in one row")
 
 
 def test_an_optimizer_step_does_not_depend_on_its_micro_batches(groups, tmp_path):

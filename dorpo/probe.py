@@ -1,0 +1,72 @@
+"""A trial of a way of reading: the numbers of separate texts, before anything is trained on it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dorpo.align import hard
+from dorpo.batches import Batch, Group, collate, to_device
+from dorpo.forward import response_states
+from dorpo.reading import Way
+
+# Relative to the size of the states. A wrong mask or position is off by far more, rounding by far less.
+_TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-3}
+_HALF_PRECISION = 0.1
+
+
+def measured_obstacle(model: PreTrainedModel, way: Way) -> str | None:
+    """What a trial on two small groups says against a way, as a clause; None if it is exact.
+
+    For FlexAttention the model is switched to it, and stays so if that is exact. It also has to go backward
+    once, because it cannot everywhere.
+    """
+    if way is not Way.FLEX:
+        return _trial(model, way)
+    before = model.config._attn_implementation
+    model.set_attn_implementation("flex_attention")
+    against = _trial(model, way)
+    if against:
+        model.set_attn_implementation(before)
+    return against
+
+
+def _trial(model: PreTrainedModel, way: Way) -> str | None:
+    if way is Way.SEPARATE:
+        return None
+    batch = to_device(collate(_groups(model.config.get_text_config().vocab_size)), model.device)
+    training = model.training
+    model.eval()  # type: ignore[no-untyped-call]  # of transformers
+    try:
+        difference = _difference(model, way, batch)
+        if way is Way.FLEX:
+            _go_backward(model, batch)
+    except Exception as error:  # whatever a foreign model raises, it cannot be read in this way
+        return f"reading a small example failed ({type(error).__name__}: {error})"
+    finally:
+        model.train(training)
+    if difference <= _TOLERANCES.get(model.dtype, _HALF_PRECISION):
+        return None
+    return f"a small example gave other numbers than separate texts, by {difference:.0%}"
+
+
+@torch.no_grad()
+def _difference(model: PreTrainedModel, way: Way, batch: Batch) -> float:
+    expected = response_states(model, batch, Way.SEPARATE).float()
+    found = response_states(model, batch, way).float()
+    return float((found - expected).norm() / expected.norm())
+
+
+def _go_backward(model: PreTrainedModel, batch: Batch) -> None:
+    trained: list[Tensor] = [weight for weight in model.parameters() if weight.requires_grad]
+    states = response_states(model, batch, Way.FLEX)
+    torch.autograd.grad(states.float().sum(), trained[0], allow_unused=True)
+
+
+def _groups(vocabulary: int) -> list[Group]:
+    """Branches of different lengths, and a second tree behind the first."""
+    texts = [tuple((start + 7 * place) % vocabulary for place in range(4)) for start in (1, 2, 3, 5)]
+    first = Group(texts[0], texts[1], hard(texts[1]), (texts[2][:3], texts[3]))
+    second = Group(texts[3][:2], texts[2], hard(texts[2]), (texts[1],))
+    return [first, second]

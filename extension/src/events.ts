@@ -41,8 +41,8 @@ export const EVENT_SHAPES = {
     input_tokens: nullable(number),
     output_tokens: nullable(number),
   }),
-  /** A teacher failed, and will be asked again in so many seconds; `why` is one sentence for the user. */
-  teacher_waiting: shape({ kind: oneOf("teacher_waiting"), teacher: text, seconds: number, why: text }),
+  /** A teacher failed, and will be asked again in so many seconds; `why` is a sentence, `trouble` the same in a word. */
+  teacher_waiting: shape({ kind: oneOf("teacher_waiting"), teacher: text, seconds: number, why: text, trouble: text }),
   /** The change request was divided into these steps. */
   plan_ready: shape({ kind: oneOf("plan_ready"), steps: list(text) }),
   /** Work on a step began. */

@@ -5,7 +5,7 @@ import * as vscode from "vscode";
 import type { SessionEvent, Verdict } from "./events";
 import { belongsTo } from "./files";
 import type { Proposal } from "./protocol";
-import { answered, apply, corrected, isRunning, newSession, propose, type Session } from "./sessions";
+import { answered, apply, corrected, endPause, isRunning, newSession, type Pause, propose, type Session } from "./sessions";
 
 export class SessionBook implements vscode.Disposable {
   private readonly sessions = new Map<string, Session>();
@@ -73,6 +73,14 @@ export class SessionBook implements vscode.Disposable {
     const session = this.sessions.get(proposal.session);
     if (session?.phase === "thinking" && session.proposal?.attempt === proposal.attempt) {
       this.put(propose(session, session.proposal));
+    }
+  }
+
+  /** Note that the time is over for which a teacher was waited for, unless it waits anew. */
+  endPause(uid: string, pause: Pause): void {
+    const session = this.sessions.get(uid);
+    if (session?.pause === pause) {
+      this.put(endPause(session));
     }
   }
 

@@ -25,6 +25,9 @@ export interface Step {
 /** What a session is doing: an agent works, the user is asked, the last teacher failed, or it is over. */
 export type Phase = "thinking" | "waiting" | "stuck" | "over";
 
+/** A teacher could not answer and is waited for. */
+export type Pause = EventOf<"teacher_waiting">;
+
 export interface Session {
   readonly uid: string;
   readonly uri: string;
@@ -40,6 +43,8 @@ export interface Session {
   readonly proposal?: Proposal;
   /** What the user was asked when the last teacher had failed. */
   readonly help?: EventOf<"help_needed">;
+  /** There only while a teacher is waited for. */
+  readonly pause?: Pause;
   readonly rows: number;
   readonly status: string;
 }
@@ -72,6 +77,16 @@ const FATES: Readonly<Record<string, Fate>> = { accepted: "accepted", redo: "red
 
 /** The session after an event; the same object where nothing changed. */
 export function apply(session: Session, event: SessionEvent): Session {
+  // Whatever else happens, the teacher is not waited for any more.
+  return reduce(endPause(session), event);
+}
+
+/** The session after a pause was over. */
+export function endPause(session: Session): Session {
+  return session.pause ? { ...session, pause: undefined } : session;
+}
+
+function reduce(session: Session, event: SessionEvent): Session {
   switch (event.kind) {
     case "session_started":
       // A session that is resumed begins anew here.
@@ -111,7 +126,7 @@ export function apply(session: Session, event: SessionEvent): Session {
     case "step_restored":
       return acceptedStep(session, event.step);
     case "teacher_waiting":
-      return { ...session, doing: `waiting ${Math.ceil(event.seconds)} s: ${event.why}` };
+      return { ...session, teacher: event.teacher, pause: event };
     case "teacher_switched":
       return { ...session, teacher: event.teacher };
     case "help_needed":

@@ -2,23 +2,30 @@
 
 import * as vscode from "vscode";
 
+import type { Countdown } from "./countdown";
 import type { SessionBook } from "./sessionBook";
 import { isRunning } from "./sessions";
 import { fileName, statusText } from "./wording";
 
 export class StatusItem implements vscode.Disposable {
   private readonly item = vscode.window.createStatusBarItem("precisionShaking.status", vscode.StatusBarAlignment.Left, 50);
-  private readonly listening: vscode.Disposable;
+  private readonly listening: readonly vscode.Disposable[];
 
-  constructor(private readonly book: SessionBook) {
+  constructor(
+    private readonly book: SessionBook,
+    private readonly countdown: Countdown,
+  ) {
     this.item.name = "Precision Shaking";
-    this.listening = book.onDidChange(() => {
+    const refresh = (): void => {
       this.refresh();
-    });
+    };
+    this.listening = [book.onDidChange(refresh), countdown.onDidTick(refresh)];
   }
 
   dispose(): void {
-    this.listening.dispose();
+    this.listening.forEach((one) => {
+      one.dispose();
+    });
     this.item.dispose();
   }
 
@@ -30,8 +37,9 @@ export class StatusItem implements vscode.Disposable {
       this.item.hide();
       return;
     }
-    this.item.text = statusText(session);
-    this.item.tooltip = [fileName(session.uri), session.request, session.teacher].filter((part) => part !== "").join("\n");
+    this.item.text = statusText(session, this.countdown.left(session));
+    const why = session.pause?.why ?? session.teacher;
+    this.item.tooltip = [fileName(session.uri), session.request, why].filter((part) => part !== "").join("\n");
     const asks = session.phase !== "thinking";
     this.item.command = asks
       ? { title: "Show", command: "precisionShaking.showProposal", arguments: [session.uid] }

@@ -43,7 +43,7 @@ export class Thinking implements vscode.Disposable {
       return;
     }
     const shown = this.shown.get(session.uid) ?? this.open(session);
-    shown.report([session.doing, stepOf(session)].filter((part) => part !== "").join("… "));
+    shown.report([session.pause?.why ?? session.doing, stepOf(session)].filter((part) => part !== "").join("… "));
   }
 
   private open(session: Session): Shown {

@@ -6,6 +6,7 @@ import { ByHand } from "./byHand";
 import { guarded, registerCommands } from "./commands";
 import { followContext } from "./contextKeys";
 import { Corrections } from "./corrections";
+import { Countdown } from "./countdown";
 import { DatasetView } from "./datasetView";
 import { BASE, PROPOSAL } from "./files";
 import { ProposalLenses } from "./lenses";
@@ -37,6 +38,8 @@ export function wire(context: vscode.ExtensionContext, launch: (log: vscode.LogO
   const dataset = new DatasetView();
   const lenses = new ProposalLenses(book);
   const plan = new PlanView(book);
+  // Before whoever shows it, so that a pause has begun when they look.
+  const countdown = new Countdown(book);
   const byHand = new ByHand(server, book, review);
   const sessions = new SessionCommands(server, book, review, byHand);
   const setup = new SetupCommands(context, server, dataset, log);
@@ -46,7 +49,8 @@ export function wire(context: vscode.ExtensionContext, launch: (log: vscode.LogO
   listen(server, { book, review, transcript, sessions, byHand, corrections, resuming, setup, log });
   context.subscriptions.push(
     { dispose: () => server.dispose() },
-    ...[log, agents, book, dataset, lenses, plan, resuming, followContext(book), new StatusItem(book)],
+    ...[log, agents, book, dataset, lenses, plan, resuming, followContext(book)],
+    ...[countdown, new StatusItem(book, countdown)],
     new Thinking(book, (uid) => void guarded(() => sessions.stop(uid))),
     vscode.workspace.registerTextDocumentContentProvider(BASE, review.bases),
     vscode.workspace.registerFileSystemProvider(PROPOSAL, review.files, { isCaseSensitive: true }),

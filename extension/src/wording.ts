@@ -1,7 +1,7 @@
 /** How things are called on the screen. */
 
 import type { Proposal } from "./protocol";
-import type { Session } from "./sessions";
+import type { Pause, Session } from "./sessions";
 
 /** The document's own name, from its URI. */
 export function fileName(uri: string): string {
@@ -26,8 +26,23 @@ export function stepOf(session: Session): string {
   return session.step < 0 ? "" : `step ${session.step + 1}/${session.steps.length}`;
 }
 
-/** What the status bar says of a session: "worker is writing… step 1/2". */
-export function statusText(session: Session): string {
+const TROUBLES: Readonly<Record<string, string>> = {
+  busy: "is busy",
+  failing: "has a fault",
+  unreachable: "does not answer",
+  broken: "broke off its answer",
+};
+
+/** "openai/gpt-4o is busy, next try in 12 s" */
+export function pauseText({ teacher, trouble }: Pause, seconds: number): string {
+  return `${teacher} ${TROUBLES[trouble] ?? "could not answer"}, next try in ${Math.ceil(seconds)} s`;
+}
+
+/** What the status bar says of a session: "worker is writing… step 1/2"; `left` are the seconds of its pause. */
+export function statusText(session: Session, left = 0): string {
+  if (session.pause) {
+    return `$(watch) ${pauseText(session.pause, left)}`;
+  }
   const icon = { thinking: "$(loading~spin)", waiting: "$(git-compare)", stuck: "$(question)", over: "$(check)" };
   const dots = session.phase === "thinking" ? "…" : ":";
   const step = stepOf(session);

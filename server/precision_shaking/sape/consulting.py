@@ -149,7 +149,7 @@ class Consultant:
                 pause = teacher.patience.pause(error.trouble, failures, error.retry_after, chance)
                 if pause is None:
                     raise
-                self.emit(e.TeacherWaiting(teacher.name, pause, str(error)))
+                self.emit(e.TeacherWaiting(teacher.name, pause, str(error), error.trouble))
                 await asyncio.sleep(pause)
 
     async def _call(

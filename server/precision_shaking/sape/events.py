@@ -56,12 +56,19 @@ class AgentFinished:
 
 @frozen
 class TeacherWaiting:
-    """A teacher failed, and will be asked again in so many seconds; `why` is one sentence for the user."""
+    """A teacher failed, and will be asked again.
+
+    Attributes:
+        seconds: From now until then.
+        why: One sentence for the user.
+        trouble: The same in a word: one of `retrying.Trouble`.
+    """
 
     kind: ClassVar[str] = "teacher_waiting"
     teacher: str
     seconds: float
     why: str
+    trouble: str
 
 
 @frozen

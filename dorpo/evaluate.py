@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from attrs import frozen
 from torch import Tensor
 
+from dorpo import processes
 from dorpo.align import Kind
 from dorpo.batches import Batch, Group, collate, to_device
 from dorpo.forward import token_scores
@@ -34,7 +36,7 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(model: Any, groups: Sequence[Group]) -> Evaluation:
-    """Look at every group once, one at a time.
+    """Look at every group once, one at a time. Several processes share the work, so all must call it.
 
     Args:
         model: A causal language model, with adapters or without; left in the mode it was in.
@@ -43,9 +45,10 @@ def evaluate(model: Any, groups: Sequence[Group]) -> Evaluation:
     training = model.training
     model.eval()
     try:
-        counted = torch.stack([_count(model, group) for group in groups]).sum(0)
+        mine = [_count(model, group) for group in groups[processes.rank() :: processes.count()]]
     finally:
         model.train(training)
+    counted = torch.stack(list(chain(*processes.gathered(mine)))).sum(0)
     pairs, won, chosen_tokens, negative_logps, scored, distance = counted.tolist()
     return Evaluation(
         pair_accuracy=won / pairs if pairs else None,

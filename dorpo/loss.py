@@ -59,6 +59,10 @@ class Metric:
         """Both together."""
         return Metric(self.total + other.total, self.count + other.count)
 
+    def numbers(self) -> tuple[float, float]:
+        """(sum, count), away from the device."""
+        return float(self.total), float(self.count)
+
 
 @frozen
 class DORPOLoss:

@@ -8,12 +8,13 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from dorpo import processes
 from dorpo.training.cancellation import Cancellation
 from dorpo.training.events import TrainingProgress
 
 
 class StopWhenAsked(TrainerCallback):
-    """Ends the training after the running micro-batch."""
+    """Ends the training after the running micro-batch, or with several processes after the running step."""
 
     def __init__(self, cancellation: Cancellation) -> None:
         """Listen to this wish."""
@@ -22,14 +23,16 @@ class StopWhenAsked(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Between optimizer steps."""
-        control.should_training_stop = control.should_training_stop or self._cancellation.requested
+        """Between optimizer steps, where all processes stop as soon as one is asked to."""
+        asked = any(processes.gathered(self._cancellation.requested))
+        control.should_training_stop = control.should_training_stop or asked
 
     def on_substep_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Between the micro-batches of a step, whose gradients are then dropped."""
-        control.should_training_stop = control.should_training_stop or self._cancellation.requested
+        asked = processes.count() == 1 and self._cancellation.requested
+        control.should_training_stop = control.should_training_stop or asked
 
 
 class ReportProgress(TrainerCallback):

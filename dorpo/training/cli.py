@@ -69,12 +69,15 @@ def run(args: argparse.Namespace) -> int:
     with own_stdout() as stdout:
         bar = Bar(Console(stderr=True), Console(file=stdout))
         report: Callable[[TrainingEvent], None] = JsonLines(stdout) if args.json else bar
+        if not _speaks():
+            report = _say_nothing
         try:
             return _train(_request(args), report)
         except TrainingRefusedError as refusal:
             if args.json:
                 report(TrainingFailed(message=str(refusal)))
-            sys.stderr.write(f"{refusal}\n")
+            if _speaks():
+                sys.stderr.write(f"{refusal}\n")
             return _REFUSED
         except TrainingCancelledError:
             return _CANCELLED
@@ -88,6 +91,15 @@ def run(args: argparse.Namespace) -> int:
             raise
         finally:
             bar.close()
+
+
+def _speaks() -> bool:
+    """Whether this is the only process or the first of several, as their launcher numbers them."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say_nothing(_event: TrainingEvent) -> None:
+    """Leave the word to the first process."""
 
 
 def _train(request: TrainingRequest, report: Callable[[TrainingEvent], None]) -> int:

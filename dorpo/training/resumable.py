@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from dorpo import processes
 from dorpo.trainer import DORPOTrainer
 from dorpo.training import checkpoints
 from dorpo.training.checkpoints import Checkpoint
@@ -23,17 +25,18 @@ class ResumableTrainer(DORPOTrainer):
         self._scratch: Path | None = None
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        if self.accelerator.num_processes > 1:
-            # Every process would publish a part of its own.
-            super()._save_checkpoint(model, trial)
-            return
         output = Path(str(self.args.output_dir))
-        with checkpoints.publishing(output, self.state.global_step, self._about) as scratch:
-            self._scratch = scratch
+        publishing = checkpoints.publishing(output, self.state.global_step, self._about)
+        # The first process publishes what all have written.
+        with publishing if processes.rank() == 0 else nullcontext() as scratch:
+            self._scratch = processes.gathered(scratch)[0]
             try:
                 super()._save_checkpoint(model, trial)
             finally:
                 self._scratch = None
+                processes.gathered(None)
+        # Nobody goes on before it is there.
+        processes.gathered(None)
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._scratch) if self._scratch else super()._get_output_dir(trial)

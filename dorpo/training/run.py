@@ -13,6 +13,7 @@ import torch
 from attrs import define, field
 from transformers import PrinterCallback, ProgressCallback, set_seed
 
+from dorpo import processes
 from dorpo.batches import encode_rows
 from dorpo.evaluate import evaluate
 from dorpo.store import Row, Store
@@ -38,7 +39,7 @@ _REPEATED = ("seed", "split_seed", "holdout", "max_length", "beta", "kd_alpha", 
 
 @define(eq=False)
 class Training:
-    """A training under way.
+    """A training under way; of several processes, the first one keeps and reports what comes of it.
 
     Attributes:
         request: What was asked for.
@@ -74,22 +75,34 @@ class Training:
         """
         with self.cancellation.interruptible():
             device = choose_device(self.request.device)
+            processes.join(device)
+            self._agree()
             student = self._load(device)
             window = getattr(student.model.config, "max_position_embeddings", None) or _UNKNOWN_WINDOW
             plan = make_plan(encode_rows(self.rows, student.tokens), self.request, window)
-            seconds = plan.seconds(time_forward(student.model))
-        self._begin(student, plan, device, seconds)
+            seconds = plan.seconds(time_forward(student.model)) / processes.count()
+        first = processes.rank() == 0
+        if first:
+            self._begin(student, plan, device, seconds)
         try:
             self._train(student, plan, device)
             status = "cancelled" if self.cancellation.requested else "done"
         except TrainingCancelledError:
             status = "cancelled"
         except BaseException as error:
-            self._end("failed", f"{type(error).__name__}: {error}")
+            if first:
+                self._end("failed", f"{type(error).__name__}: {error}")
             raise
-        self._save(student, plan, status)
-        self._end(status, None)
+        if first:
+            self._save(student, plan, status)
+            self._end(status, None)
+        processes.leave()
         return status
+
+    def _agree(self) -> None:
+        """See that all processes have read the same: rows may be added at any moment."""
+        if len(set(processes.gathered(self.fingerprint))) > 1:
+            raise TrainingRefusedError("The dataset changed while the training started: start it again.")
 
     def _load(self, device: str) -> Student:
         set_seed(self.request.seed)
@@ -155,7 +168,7 @@ class Training:
         return DORPOConfig(
             output_dir=str(self.request.output),
             max_steps=plan.steps,
-            gradient_accumulation_steps=plan.per_step,
+            groups_per_step=plan.per_step,
             beta=self.request.beta,
             kd_alpha=self.request.kd_alpha,
             learning_rate=self.request.learning_rate,

@@ -169,22 +169,41 @@ def test_what_is_chosen_is_logged_once_with_its_reason(groups, tmp_path, caplog)
 
 def test_an_optimizer_step_does_not_depend_on_its_micro_batches(groups, tmp_path):
     models = []
-    for size, accumulated in ((3, 1), (1, 3)):
+    ways = [
+        {"per_device_train_batch_size": 3},
+        {"gradient_accumulation_steps": 3},
+        {"groups_per_step": 3},
+        {"groups_per_step": 3, "max_tokens_per_batch": 500, "prefix_sharing": "tree"},
+        {"groups_per_step": 3, "max_tokens_per_batch": 500, "prefix_sharing": "off"},
+    ]
+    for options in ways:
         model = llama()
         trainer(
             model,
             groups,
             tmp_path,
-            per_device_train_batch_size=size,
-            gradient_accumulation_steps=accumulated,
+            **options,
             max_grad_norm=0.0,
             optim="sgd",
             learning_rate=1.0,
             warmup_steps=0,
         ).train()
         models.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
-    torch.testing.assert_close(*models, atol=1e-6, rtol=0)
+    for weights in models[1:]:
+        torch.testing.assert_close(weights, models[0], atol=1e-6, rtol=0)
     assert (models[0] - torch.cat([p.flatten() for p in llama().parameters()])).norm() > 1e-3
+
+
+def test_groups_are_packed_by_tokens(groups, tmp_path):
+    budget = groups[0].tokens + groups[1].tokens
+    options = {"groups_per_step": 3, "max_tokens_per_batch": budget, "prefix_sharing": "tree"}
+    running = trainer(llama(), groups, tmp_path, **options)
+    drawn = iter(running.get_train_dataloader())
+    turns, weight = running.get_batch_samples(drawn, 3, torch.device("cpu"))
+    packed = sorted(len(batch["group_weight"]) for turn in turns for batch in turn)
+    assert packed == [1, 2]
+    assert weight == sum(group.weight for group in groups)
+    assert running.get_batch_samples(drawn, 3, torch.device("cpu")) == ([], None)
 
 
 def test_the_loss_falls(groups, tmp_path):
@@ -233,8 +252,11 @@ def test_evaluation_during_training_reports_under_its_own_names(groups, tmp_path
     assert "kl" not in logged
 
 
-def test_a_training_resumes_where_it_stopped(groups, tmp_path):
-    options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "data_seed": 3}
+@pytest.mark.parametrize(
+    "packing", [{}, {"groups_per_step": 2, "max_tokens_per_batch": 400, "prefix_sharing": "tree"}]
+)
+def test_a_training_resumes_where_it_stopped(groups, tmp_path, packing):
+    options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "data_seed": 3, **packing}
     whole = trainer(add_adapters(llama(), LoraSettings()), groups, tmp_path, **options)
     whole.train()
     resumed = trainer(add_adapters(llama(), LoraSettings()), groups, tmp_path, **options)
@@ -269,7 +291,16 @@ def test_rows_without_a_teacher_have_no_distance_to_it():
     assert evaluate(llama(), groups).kl is None
 
 
-@pytest.mark.parametrize("wrong", [{"beta": -1}, {"kd_alpha": 1.5}, {"or_logp_max": 0.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"beta": -1},
+        {"kd_alpha": 1.5},
+        {"or_logp_max": 0.0},
+        {"groups_per_step": 0},
+        {"max_tokens_per_batch": 0},
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(wrong, tmp_path):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         DORPOConfig(output_dir=str(tmp_path), **wrong)

@@ -4,6 +4,8 @@ In one run, in turn, with one thread, top-20 log-probabilities captured everywhe
 
 * `one_by_one`: greedy decoding without a draft;
 * `speculation`: greedy decoding with the script before the change as the draft;
+* `misled`: greedy decoding with another script as the draft, of which next to nothing is copied: what a draft
+  costs where it does not help;
 * `batched_16`, `batched_64`: the answer is given and only scored, the most that the machine allows;
 * `oracle`: as speculation, but what is chosen is read off the changed script, not the model's logits.
 
@@ -117,12 +119,13 @@ def oracle(runtime: Runtime, case: Case) -> list[int]:
     return case.target
 
 
-def measure(runtimes: dict[int, Runtime], case: Case) -> None:
+def measure(runtimes: dict[int, Runtime], case: Case, foreign: Sequence[int]) -> None:
     """One round of every way; each finds its prompt already read."""
     runtime = runtimes[64]
     runtime.generate(case.prompt, Settings(max_tokens=1), lambda _: None)
     case.measure("one_by_one", lambda: greedy(runtime, case, ()))
     case.measure("speculation", lambda: greedy(runtime, case, case.draft))
+    case.measure("misled", lambda: greedy(runtime, case, foreign))
     case.measure("oracle", lambda: oracle(runtime, case))
     answer = case.written["one_by_one"]
     for rows, other in runtimes.items():
@@ -169,10 +172,10 @@ def main() -> None:
         rows: Runtime(path, ModelOptions(context=CONTEXT, batch=rows, threads=1)) for rows in (16, 64)
     }
     counted, kept, left_out = [], [], {}
-    for file in sorted(arguments.scripts.glob("*.txt")):
-        one = case(runtimes[64], file)
+    cases = [case(runtimes[64], file) for file in sorted(arguments.scripts.glob("*.txt"))]
+    for number, one in enumerate(cases):
         for _ in range(arguments.rounds):
-            measure(runtimes, one)
+            measure(runtimes, one, cases[number - 1].draft)
         share = stays(runtimes[64], one)
         speeds = ", ".join(f"{way} {speed([one], way):.0f}" for way in one.seconds)
         print(f"{one.name:13} {share:4.0%} stays, {speeds}")
@@ -200,6 +203,7 @@ def result(cases: Sequence[Case], kept: Sequence[float], left_out: dict[str, flo
         "batched_over_one_by_one": round(allowed, 3),
         "speculation_over_one_by_one": round(ratio, 3),
         "share_of_allowed": round(ratio / allowed, 3),
+        "misled_over_one_by_one": round(speeds["misled"] / speeds["one_by_one"], 3),
         "oracle_share_of_allowed": round(speeds["oracle"] / speeds["one_by_one"] / allowed, 3),
         "acceptance": round(right / guessed, 3),
         "identical": round(sum(same) / len(same), 3),

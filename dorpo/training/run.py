@@ -15,10 +15,10 @@ from transformers import PrinterCallback, ProgressCallback, set_seed
 
 from dorpo import processes
 from dorpo.batches import encode_rows
+from dorpo.configuration import DORPOConfig
 from dorpo.evaluate import evaluate
 from dorpo.store import Row, Store
 from dorpo.student import Student, StudentError, load_student
-from dorpo.trainer import DORPOConfig
 from dorpo.training.callbacks import ReportProgress, StopWhenAsked
 from dorpo.training.cancellation import Cancellation, TrainingCancelledError
 from dorpo.training.checkpoints import Checkpoint

@@ -25,7 +25,7 @@ class DORPOConfig(TrainingArguments):
             mask ("tree"), not at all ("off"), or as is exact and fastest for the model ("auto"), see
             `dorpo.reading`.
         low_memory: Hold the activations of one prompt or response at a time, for some more computing; needs
-            "kv" and no float16.
+            "kv", no dropout and no float16.
         groups_per_step: Groups in an optimizer step over all devices, so that their number changes nothing;
             without it, the batch size of a device x devices x accumulation steps.
         max_tokens_per_batch: The groups of a step are packed into micro-batches of at most so many tokens;

@@ -10,6 +10,7 @@ from dorpo.align import hard
 from dorpo.batches import Batch, Group, collate, to_device
 from dorpo.forward import response_states
 from dorpo.reading import Way
+from dorpo.tree import attention_of
 
 # Relative to the size of the states. A wrong mask or position is off by far more, rounding by far less.
 _TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-3}
@@ -19,29 +20,18 @@ _HALF_PRECISION = 0.1
 def measured_obstacle(model: PreTrainedModel, way: Way) -> str | None:
     """What a trial on two small groups says against a way, as a clause; None if it is exact.
 
-    For FlexAttention the model is switched to it, and stays so if that is exact. It also has to go backward
-    once, because it cannot everywhere.
+    FlexAttention also has to go backward once, because it cannot everywhere.
     """
-    if way is not Way.FLEX:
-        return _trial(model, way)
-    before = model.config._attn_implementation
-    model.set_attn_implementation("flex_attention")
-    against = _trial(model, way)
-    if against:
-        model.set_attn_implementation(before)
-    return against
-
-
-def _trial(model: PreTrainedModel, way: Way) -> str | None:
     if way is Way.SEPARATE:
         return None
     batch = to_device(collate(_groups(model.config.get_text_config().vocab_size)), model.device)
     training = model.training
     model.eval()  # type: ignore[no-untyped-call]  # of transformers
     try:
-        difference = _difference(model, way, batch)
-        if way is Way.FLEX:
-            _go_backward(model, batch)
+        with attention_of(way, model):
+            difference = _difference(model, way, batch)
+            if way is Way.FLEX:
+                _go_backward(model, batch)
     except Exception as error:  # whatever a foreign model raises, it cannot be read in this way
         return f"reading a small example failed ({type(error).__name__}: {error})"
     finally:

@@ -126,6 +126,13 @@ def quick_way(model: PreTrainedModel) -> Way:
     return next(exact, Way.SEPARATE)
 
 
+def drops_out(model: PreTrainedModel) -> bool:
+    """Whether two passes over a text give different numbers."""
+    return _attention_dropout(model) or any(
+        isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()
+    )
+
+
 def layer_kinds(model: PreTrainedModel) -> list[str]:
     """The kind of every layer, as the keys of the masks name it."""
     config: Any = model.config.get_text_config()
@@ -166,9 +173,7 @@ def _reason(way: Way, passed_over: list[str]) -> str:
 
 def _notes(model: PreTrainedModel) -> tuple[str, ...]:
     notes = []
-    if _attention_dropout(model) or any(
-        isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()
-    ):
+    if drops_out(model):
         notes.append(
             "With dropout the responses of a group share their prompt's draw: the same on average only."
         )

@@ -20,13 +20,14 @@ from dorpo.forward import bare, token_scores
 from dorpo.loss import DORPOLoss, Metric, dorpo_loss
 from dorpo.packing import deal, micro_batches
 from dorpo.probe import measured_obstacle
-from dorpo.reading import Reading, Way, choose_reading, obstacle
+from dorpo.reading import Reading, Way, choose_reading, drops_out, obstacle
 from dorpo.staged import staged_backward
+from dorpo.tree import attention_of
 
 __all__ = ["DORPOConfig", "DORPOTrainer"]
 
 _log = logging.getLogger(__name__)
-_LOW_MEMORY = "low_memory needs prompts shared as keys and values, and no float16."
+_LOW_MEMORY = "low_memory needs prompts shared as keys and values, no dropout and no float16."
 # A row of FlexAttention, which costs what its groups cost; a row under a dense mask costs its square.
 _FLEX_TOKENS = 16_384
 
@@ -66,6 +67,11 @@ class DORPOTrainer(Trainer):
         self._means: dict[str, dict[str, Metric]] = {"train": {}, "eval": {}}
         self.reading = self._choose_reading()
         self._held = False
+
+    def train(self, *arguments: Any, **others: Any) -> Any:
+        """What the Trainer does, with the attention that the reading needs."""
+        with attention_of(self.reading.way, bare(self.model)):
+            return super().train(*arguments, **others)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The groups in the order of the seed, the same in every process."""
@@ -206,7 +212,8 @@ class DORPOTrainer(Trainer):
             if args.low_memory:
                 raise ValueError(f"{_LOW_MEMORY} ({error})") from error
             raise
-        if args.low_memory and not self._can_stage(reading):
+        # It reads a text twice, and both times must be the same.
+        if args.low_memory and (drops_out(student) or not self._can_stage(reading)):
             raise ValueError(_LOW_MEMORY)
         _log.info(" ".join([reading.reason, *reading.notes]))
         return reading

@@ -12,6 +12,8 @@ says so, and positions go on in every branch where the trunk ends, so the number
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,13 +24,26 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from transformers import PreTrainedModel
 
 from dorpo.batches import Batch
-from dorpo.reading import layer_kinds
+from dorpo.reading import Way, layer_kinds
 
 # FlexAttention works in blocks of so many tokens.
 _BLOCK = 128
 _NOBODY = -1
 
 Mask = Tensor | BlockMask
+
+
+@contextmanager
+def attention_of(way: Way, model: PreTrainedModel) -> Iterator[None]:
+    """FlexAttention in the model, while this lasts, if that is the way; single texts are faster without."""
+    before = model.config._attn_implementation
+    if way is Way.FLEX:
+        model.set_attn_implementation("flex_attention")
+    try:
+        yield
+    finally:
+        if way is Way.FLEX:
+            model.set_attn_implementation(before)
 
 
 @frozen(eq=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_models import make
 from tiny_student import byte_tokens, llama
 from torch.nn.functional import logsigmoid
 
@@ -150,6 +151,9 @@ def test_the_other_ways_of_computing_it_take_the_same_step(groups, tmp_path, opt
 def test_low_memory_is_refused_where_its_gradients_would_be_wrong(groups, tmp_path):
     with pytest.raises(ValueError, match="low_memory needs"):
         trainer(llama(), groups, tmp_path, low_memory=True, prefix_sharing="off")
+    dropping = make("llama", vocab_size=259, attention_dropout=0.1)
+    with pytest.raises(ValueError, match="no dropout"):
+        trainer(dropping, groups, tmp_path, low_memory=True)
 
 
 def test_a_model_changed_after_the_choice_is_not_trained(groups, tmp_path):

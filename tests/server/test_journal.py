@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape import workflow
 from precision_shaking.sape.journal import JournalError, Standing, from_json, replay, to_json
+from precision_shaking.sape.state import begin
 from precision_shaking.sape.vocabulary import Attempt, DecidedBy, Help, Limits, Outcome, Phase, Verdict
 
 # What a model may write: half a surrogate pair, line separators, quotes, nothing.
@@ -29,7 +30,7 @@ FITTING = {
     Phase.READING: ANSWERED | st.builds(h.Unclear),
     Phase.STUCK: st.builds(h.Helped, st.sampled_from(Help), MAYBE),
 }
-BEGINNING = workflow.begin("request", "old\n", Limits(teachers=2, max_attempts=2, max_steps=3))
+BEGINNING = begin("request", "old\n", Limits(teachers=2, max_attempts=2, max_steps=3))
 
 
 @given(st.one_of(*FITTING.values(), st.builds(h.Stopped)))

@@ -137,7 +137,7 @@ async def test_b14_the_same_answer_on_redo_is_a_new_call_is_noticed_and_bounded(
         asked = [(body["temperature"], body["seed"]) for body in teacher.asked("worker")]
     assert len(asked) == len(set(asked)) == 3
     assert len(played.of(e.ProposalReady)) == 1
-    assert [why for why in played.whys if "same script again" in why] == played.whys
+    assert [why for why in played.whys if "a script again that was rejected" in why] == played.whys
     assert len(played.whys) == 2
     assert len(played.of(e.HelpNeeded)) == 1
 
@@ -146,6 +146,16 @@ async def test_b14_whoever_finds_something_else_in_time_goes_on(play):
     with ScriptedTeacher({**ONE_STEP, "worker": [work("x = 1"), work("x = 1"), work(NEW)]}) as teacher:
         played = await play(REDO, ACCEPT).run(teacher)
     assert played.rows() == [(work(NEW), work("x = 1"))]
+
+
+async def test_b14_an_attempt_before_the_last_is_known_again_too(play):
+    again = "x = 1   "
+    works = [work("x = 1"), work("x = 2"), work(again), work(NEW)]
+    with ScriptedTeacher({**ONE_STEP, "worker": works}) as teacher:
+        played = await play(REDO, REDO, ACCEPT).run(teacher)
+    assert len(played.of(e.ProposalReady)) == 3
+    assert len(played.whys) == 1
+    assert played.rows() == [(work(NEW), work("x = 1")), (work(NEW), work("x = 2"))]
 
 
 @pytest.mark.parametrize("nothing", [plan(), answer(steps="")])

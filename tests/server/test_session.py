@@ -197,7 +197,7 @@ async def test_what_cannot_be_read_is_never_shown_and_never_a_row(store, reply, 
 async def test_a_script_that_was_rejected_is_not_shown_again(store):
     with ScriptedTeacher({**ONE_STEP, "worker": [work("x = 1"), work("x = 1"), work(NEW)]}) as teacher:
         told = await play(store, Audience(REDO, ACCEPT), teacher)
-    assert "same script" in told.of(e.AnswerUnreadable)[0].why
+    assert "a script again that was rejected" in told.of(e.AnswerUnreadable)[0].why
     assert [row.rejected for row in store.rows()] == [work("x = 1")]
 
 

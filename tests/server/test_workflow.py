@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape import workflow
+from precision_shaking.sape.setbacks import repeats
+from precision_shaking.sape.state import State, begin, task
 from precision_shaking.sape.vocabulary import (
     Attempt,
     DecidedBy,
@@ -31,14 +33,14 @@ REDO = h.Answered(Verdict.REDO, "no")
 FURTHER = h.Answered(Verdict.FURTHER_EDIT, "more")
 
 
-def at(phase: Phase, **changes) -> workflow.State:
+def at(phase: Phase, **changes) -> State:
     """A two-step session's state in this phase of its first step."""
     defaults = {"steps": ("one", "two"), "step": 0, "cycle": 1, "instruction": "do", "step_script": "old\n"}
     if phase in {Phase.EXECUTING, Phase.ASKING, Phase.READING}:
         defaults["attempt"] = ATTEMPT
     if phase is Phase.PLANNING:
         defaults = {}
-    state = workflow.begin("request", "old\n", LIMITS)
+    state = begin("request", "old\n", LIMITS)
     return evolve(state, phase=phase, **{**defaults, **changes})
 
 
@@ -149,7 +151,7 @@ TASKS = {
 
 @pytest.mark.parametrize("phase", list(Phase))
 def test_each_phase_has_its_task(phase):
-    assert isinstance(workflow.task(at(phase)), TASKS[phase])
+    assert isinstance(task(at(phase)), TASKS[phase])
 
 
 def test_a_plan_is_trimmed_bounded_and_never_empty():
@@ -192,7 +194,7 @@ def test_an_amendment_that_changes_nothing_is_none():
 def test_what_was_said_survives_an_unclear_reading_but_its_amendment_does_not():
     asked = workflow.advance(at(Phase.ASKING), h.Commented("hm", amended="mine\n")).state
     unclear = workflow.advance(asked, h.Unclear()).state
-    assert workflow.task(unclear) == h.AskUser(ATTEMPT, unclear=True)
+    assert task(unclear) == h.AskUser(ATTEMPT, unclear=True)
     feedback = workflow.advance(unclear, h.Answered(Verdict.ACCEPTED)).records[0]
     assert feedback == h.FeedbackGiven(ATTEMPT, h.Answered(Verdict.ACCEPTED, "hm", decided_by=DecidedBy.USER))
 
@@ -210,7 +212,7 @@ def test_a_retry_never_asks_for_an_answer_again_that_was_unreadable():
     asked = []
     for event in [h.Unreadable("cut"), h.Unreadable("cut"), h.Helped(Help.RETRY), h.Unreadable("cut")]:
         if state.phase is Phase.WORKING:
-            asked.append(workflow.task(state))
+            asked.append(task(state))
         state = workflow.advance(state, event).state
     assert [task.repeat for task in asked] == [0, 1, 3]
 
@@ -227,7 +229,7 @@ def sessions(draw):
         max_unreadable=draw(st.integers(1, 2)),
         max_steps=3,
     )
-    state, uids, trail = workflow.begin("request", "script 0\n", limits), count(1), []
+    state, uids, trail = begin("request", "script 0\n", limits), count(1), []
     for _ in range(draw(st.integers(1, 60))):
         if state.phase is Phase.FINISHED:
             break
@@ -341,12 +343,50 @@ def test_no_teacher_is_asked_twice_in_the_same_way(session):
     _, trail = session
     asked = set()
     for before, event, _ in trail:
-        task = workflow.task(before)
-        if isinstance(task, h.AskWorker) and isinstance(event, h.Produced | h.Unreadable):
-            key = (before.step, task.teacher, task.instruction, task.script, task.repeat)
+        todo = task(before)
+        if isinstance(todo, h.AskWorker) and isinstance(event, h.Produced | h.Unreadable):
+            key = (before.step, todo.teacher, todo.instruction, todo.script, todo.repeat)
             assert key not in asked
             asked.add(key)
-            assert 0 <= task.teacher < before.limits.teachers
+            assert 0 <= todo.teacher < before.limits.teachers
+
+
+@given(sessions())
+def test_the_worker_is_told_every_script_that_its_step_has_rejected(session):
+    _, trail = session
+    rejected: dict[int, list[str]] = {}
+    for before, _, transition in trail:
+        todo = task(before)
+        if isinstance(todo, h.AskWorker):
+            assert todo.rejected == tuple(dict.fromkeys(rejected.get(before.step, ())))
+        for record in transition.records:
+            if isinstance(record, h.AttemptRejected):
+                known = rejected.setdefault(record.step, [])
+                known.append(record.attempt.script)
+                # What a further edit goes on from, which the user may have amended, has to change too.
+                known += [transition.state.current_script] * (record.reason is Reason.FURTHER_EDIT)
+
+
+LINES = st.lists(st.text("ab \t", max_size=4), min_size=1, max_size=4)
+ENDS = st.sampled_from(["", " ", "\t", "  "])
+
+
+@given(st.lists(LINES, max_size=3), LINES, st.data())
+def test_a_script_is_known_again_whatever_its_lines_end_with(others, lines, data):
+    again = "\n".join(line + data.draw(ENDS) for line in lines) + data.draw(
+        st.sampled_from(["", "\n", "\n\n"])
+    )
+    rejected = ["\n".join(other) for other in others]
+    assert repeats(again, [*rejected, "\n".join(lines)])
+    assert repeats(again, rejected) == any(
+        [line.rstrip() for line in "\n".join(lines).rstrip().split("\n")]
+        == [line.rstrip() for line in other.rstrip().split("\n")]
+        for other in rejected
+    )
+
+
+def test_indentation_and_empty_lines_make_another_script():
+    assert not repeats("if a:\n  b\n  c\n", ["if a:\n  b\nc\n", "if a:\n\n  b\n  c\n", "\tif a:\n  b\n  c\n"])
 
 
 @given(sessions())
@@ -358,4 +398,4 @@ def test_a_finished_session_says_once_how_it_ended(session):
     if ends:
         assert ends[0].status is state.status
         assert state.status in SessionStatus
-        assert workflow.task(state) is None
+        assert task(state) is None

@@ -19,10 +19,10 @@ from precision_shaking.sape.channel import Channel
 from precision_shaking.sape.formats import FieldStream
 from precision_shaking.sape.instances.documents import DocumentFaultError
 from precision_shaking.sape.recorder import Recorder
-from precision_shaking.sape.setbacks import in_short, setback_block, setback_inputs
+from precision_shaking.sape.setbacks import in_short, repeats, setback_block, setback_inputs
+from precision_shaking.sape.state import State
 from precision_shaking.sape.teachers import Teacher, TeacherError
 from precision_shaking.sape.vocabulary import Attempt, Verdict
-from precision_shaking.sape.workflow import State
 
 # Once more after an answer that cannot be read, then the next teacher.
 _TRIES = 2
@@ -181,8 +181,8 @@ class Consultant:
 
     def _fault(self, task: h.AskWorker, script: str) -> str:
         """Why a readable script must not be shown all the same; empty when it may be."""
-        if task.setback is not None and script == task.setback.script:
-            return "The teacher wrote the same script again."
+        if repeats(script, task.rejected):
+            return "The teacher wrote a script again that was rejected at this step."
         return self.fault(task.script, script)
 
 

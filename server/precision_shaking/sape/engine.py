@@ -143,7 +143,7 @@ class Engine:
         if self._opened is None:
             raise wire.WireError("There is no session yet.")
         session = self._opened.session
-        from precision_shaking.sape.session import SessionError
+        from precision_shaking.sape.questions import SessionError
 
         try:
             match method:

@@ -247,13 +247,14 @@ class AskLead:
 
 @frozen
 class AskWorker:
-    """Produce a script with the teacher at this place of the pool."""
+    """Produce a script with the teacher at this place of the pool; none of the step's `rejected` ones."""
 
     instruction: str
     script: str
     teacher: int
     setback: Setback | None
     repeat: int = 0
+    rejected: tuple[str, ...] = ()
 
 
 @frozen

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape import workflow
-from precision_shaking.sape.workflow import State
+from precision_shaking.sape.state import InvalidEventError, State
 
 _KINDS: dict[str, type[h.Event]] = {kind.__name__: kind for kind in get_args(h.Event)}
 
@@ -64,7 +64,7 @@ def replay(state: State, events: Iterable[h.Event]) -> Standing:
     for event in events:
         try:
             standing = _after(standing, event)
-        except workflow.InvalidEventError as error:
+        except InvalidEventError as error:
             raise JournalError(
                 f"The session cannot be resumed, its journal makes no sense: {error}."
             ) from error

@@ -9,8 +9,8 @@ from precision_shaking.sape import happenings as h
 from precision_shaking.sape.hidden import hidden_characters
 from precision_shaking.sape.recorder import Evidence, Stored
 from precision_shaking.sape.resuming import Resumed
+from precision_shaking.sape.state import State
 from precision_shaking.sape.vocabulary import Help, Phase, SessionStatus
-from precision_shaking.sape.workflow import State
 
 # Where the lead has written the cycle's instruction.
 _INSTRUCTED = (Phase.WORKING, Phase.EXECUTING, Phase.ASKING, Phase.READING)

@@ -16,9 +16,9 @@ from precision_shaking.sape import happenings as h
 from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.execution import Execution
 from precision_shaking.sape.journal import to_json
+from precision_shaking.sape.state import State
 from precision_shaking.sape.vocabulary import Attempt, Outcome
 from precision_shaking.sape.wire import StartParams
-from precision_shaking.sape.workflow import State
 
 BY_USER = "user"
 _LONGEST_TOKEN = 0xFFFF  # bytes that the codec of soft labels has room for

@@ -16,6 +16,7 @@ from precision_shaking.sape.instances.catalogue import default
 from precision_shaking.sape.instances.declaration import Instance
 from precision_shaking.sape.instances.loading import DeclarationError, to_instance, to_tables
 from precision_shaking.sape.journal import JournalError, Standing, from_json, replay, to_json
+from precision_shaking.sape.state import begin
 from precision_shaking.sape.vocabulary import Limits, Phase, SessionStatus
 from precision_shaking.sape.wire import StartParams, TeacherAccess
 
@@ -112,7 +113,7 @@ def recall(store: Store, uid: str) -> Resumed:
         workspace=kept.workspace,
         unprotected=kept.unprotected,
     )
-    state = workflow.begin(began.request, began.script, kept.limits, instance.edges)
+    state = begin(began.request, began.script, kept.limits, instance.edges)
     try:
         standing = replay(state, map(from_json, store.events(uid)))
     except JournalError as error:

@@ -11,7 +11,7 @@ import contextlib
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import evolve
 
@@ -19,30 +19,24 @@ from dorpo.rendering import render_answer, render_prompt, to_messages
 from dorpo.store import Store, StoreError
 from precision_shaking.sape import events as e
 from precision_shaking.sape import happenings as h
-from precision_shaking.sape import workflow
+from precision_shaking.sape import state, workflow
 from precision_shaking.sape.agents import Agents
 from precision_shaking.sape.channel import Channel, ChannelError, DirectChannel
 from precision_shaking.sape.consulting import Consultant
 from precision_shaking.sape.execution import trim_traceback
 from precision_shaking.sape.instances.catalogue import default
 from precision_shaking.sape.instances.declaration import Instance
-from precision_shaking.sape.instances.documents import DocumentFaultError
 from precision_shaking.sape.instances.executing import Candidate
 from precision_shaking.sape.journal import Standing
 from precision_shaking.sape.narration import narrate, retell
 from precision_shaking.sape.pools import pools_of
+from precision_shaking.sape.questions import Questions, SessionError, known_verdict
 from precision_shaking.sape.recorder import Evidence, Recorder
 from precision_shaking.sape.resuming import Resumed, settings
 from precision_shaking.sape.routes import Place
 from precision_shaking.sape.teachers import Teacher, TeacherError
-from precision_shaking.sape.vocabulary import DecidedBy, Help, Limits, Outcome, Phase, Verdict
+from precision_shaking.sape.vocabulary import DecidedBy, Limits, Outcome, Phase, Verdict
 from precision_shaking.sape.wire import AnswerParams, CorrectParams, HelpParams, StartParams
-
-T = TypeVar("T")
-
-
-class SessionError(Exception):
-    """A request came at the wrong time or says nothing; the message is one sentence for the user."""
 
 
 class Session:
@@ -87,7 +81,7 @@ class Session:
             max_attempts=params.max_attempts,
             max_whole_lines=params.max_whole_lines,
         )
-        began = Standing(workflow.begin(params.request, params.script, limits, self._instance.edges))
+        began = Standing(state.begin(params.request, params.script, limits, self._instance.edges))
         standing = resumed.standing if resumed else began
         self._state, self._prompt = standing.state, standing.prompt
         self._channel = channel or DirectChannel()
@@ -101,39 +95,18 @@ class Session:
             fault=self._instance.document.fault,
         )
         self._evidence = Evidence()
-        self._answer: asyncio.Future[AnswerParams] | None = None
-        self._help: asyncio.Future[HelpParams] | None = None
+        self._questions = Questions(self._read)
         self._stopping = asyncio.Event()
 
     # What the user may do
 
     def answer(self, params: AnswerParams) -> None:
-        """Answer the proposal.
-
-        Raises:
-            SessionError: No proposal, or another one, waits; or the answer says nothing, or is no document.
-        """
-        if self._answer is None or self._answer.done() or self._state.attempt is None:
-            raise SessionError("No proposal waits for an answer.")
-        if params.attempt != self._state.attempt.uid:
-            raise SessionError("That proposal is not the one that waits for an answer.")
-        if params.verdict is not None and params.verdict not in set(Verdict):
-            raise SessionError(f"{params.verdict!r} is no verdict: it is accepted, redo or further_edit.")
-        if params.verdict is None and not params.words.strip():
-            raise SessionError("Say what you think of the proposal, or choose accept, redo or further edit.")
-        self._answer.set_result(evolve(params, amended=self._own(self._state.attempt.script, params.amended)))
+        """Answer the proposal; see `Questions`."""
+        self._questions.answer(params)
 
     def help(self, params: HelpParams) -> None:
-        """Say how to go on after every teacher failed.
-
-        Raises:
-            SessionError: Nothing needs help, or the choice is unknown.
-        """
-        if self._help is None or self._help.done():
-            raise SessionError("No step waits for your help.")
-        if params.choice not in set(Help):
-            raise SessionError(f"{params.choice!r} is no choice: it is retry, skip or stop.")
-        self._help.set_result(evolve(params, script=self._own(self._state.current_script, params.script)))
+        """Say how to go on after every teacher failed; see `Questions`."""
+        self._questions.help(params)
 
     def correct(self, params: CorrectParams) -> None:
         """Correct a verdict that was read from the user's words.
@@ -144,8 +117,7 @@ class Session:
         Raises:
             SessionError: The verdict is unknown, or nothing was said about such an attempt.
         """
-        if params.verdict not in set(Verdict):
-            raise SessionError(f"{params.verdict!r} is no verdict: it is accepted, redo or further_edit.")
+        known_verdict(params.verdict)
         try:
             self._recorder.corrected(params.attempt, params.verdict)
         except StoreError as error:
@@ -161,7 +133,7 @@ class Session:
         """Run to the end; the last event is SessionFinished or SessionFailed. Cancelling it is a crash."""
         try:
             self._begin()
-            while (task := workflow.task(self._state)) is not None:
+            while (task := state.task(self._state)) is not None:
                 self._apply(await self._unless_stopped(self._perform(task)))
         except (TeacherError, ChannelError, StoreError) as error:
             self._fail(str(error))
@@ -180,7 +152,7 @@ class Session:
             self._emit(e.SessionStarted(self.uid, self._params.document, self._params.request, names))
             return
         self._evidence = self._recorder.resume(self._state.attempt)
-        self._open_question()
+        self._questions.open(self._state)
         for told in retell(self._resumed, self._evidence, self._recorder.ended):
             self._emit(told)
 
@@ -204,18 +176,10 @@ class Session:
         for record in transition.records:
             if isinstance(record, h.PromptFixed):
                 self._prompt = record
-        self._open_question()
+        self._questions.open(self._state)
         names = [teacher.name for teacher in self._workers]
         for told in narrate(self.uid, names, before, event, self._state, stored, self._evidence):
             self._emit(told)
-
-    def _open_question(self) -> None:
-        """Be ready for the answer before the question is heard: it may come at once."""
-        loop = asyncio.get_running_loop()
-        if self._state.phase is Phase.ASKING:
-            self._answer = loop.create_future()
-        elif self._state.phase is Phase.STUCK:
-            self._help = loop.create_future()
 
     def _fail(self, message: str) -> None:
         self._crashed()
@@ -242,11 +206,12 @@ class Session:
             case h.Execute(script):
                 return await self._execute(script)
             case h.AskUser():
-                return await self._hear_user()
+                said = await self._questions.hear_answer()
+                return await self._answered(said) if isinstance(said, h.Answered) else said
             case h.ReadFeedback():
                 return await self._read_feedback(task)
             case h.AskForHelp():
-                return await self._hear_help()
+                return await self._questions.hear_help()
 
     async def _work(self, task: h.AskWorker) -> h.Event:
         produced, reply = await self._consultant.work(self._state, task)
@@ -260,37 +225,27 @@ class Session:
     async def _execute(self, script: str) -> h.Event:
         if self._instance.edges.worker is Place.USER:
             return h.Executed(Outcome.OK, "")
-        execution = await self._instance.executing.run(
-            Candidate(
-                text=script,
-                before=self._state.step_script,
-                name=self._params.document,
-                language=self._params.language,
-                kind=self._instance.document,
-                workspace=self._root,
-                allowed=self._params.execute,
-                unprotected=self._params.unprotected,
-            )
+        candidate = Candidate(
+            text=script,
+            before=self._state.step_script,
+            name=self._params.document,
+            language=self._params.language,
+            kind=self._instance.document,
+            workspace=self._root,
+            allowed=self._params.execute,
+            unprotected=self._params.unprotected,
         )
+        execution = await self._instance.executing.run(candidate)
         self._evidence = evolve(self._evidence, execution=execution)
         failed = execution.outcome is Outcome.SCRIPT_ERROR
         return h.Executed(execution.outcome, trim_traceback(execution.output) if failed else execution.output)
-
-    async def _hear_user(self) -> h.Event:
-        answer = await _asked(self._answer)
-        amended, document = _ended(answer.amended), _ended(answer.document)
-        if answer.verdict is None:
-            return h.Commented(answer.words, amended, document)
-        return await self._answered(h.Answered(Verdict(answer.verdict), answer.words, amended, document))
 
     async def _read_feedback(self, task: h.ReadFeedback) -> h.Event:
         verdict = await self._consultant.read_feedback(self._state, task)
         if verdict is None:
             return h.Unclear()
-        state = self._state
-        return await self._answered(
-            h.Answered(verdict, task.words, state.amended, state.document, DecidedBy.ANALYZER)
-        )
+        texts = self._state.amended, self._state.document
+        return await self._answered(h.Answered(verdict, task.words, *texts, DecidedBy.ANALYZER))
 
     async def _answered(self, answer: h.Answered) -> h.Answered:
         """Have an amended text scored before it is stored as the chosen one."""
@@ -310,27 +265,3 @@ class Session:
 
     def _read(self, before: str, text: str) -> str:
         return self._instance.document.read(before, text, self._root)
-
-    def _own(self, before: str, text: str | None) -> str | None:
-        """The whole document that a text of the user's means."""
-        if text is None:
-            return None
-        try:
-            return self._read(before, text)
-        except DocumentFaultError as error:
-            raise SessionError(f"Your text cannot be used: {error}") from error
-
-    async def _hear_help(self) -> h.Event:
-        answer = await _asked(self._help)
-        return h.Helped(Help(answer.choice), _ended(answer.script), _ended(answer.document))
-
-
-async def _asked(question: asyncio.Future[T] | None) -> T:
-    if question is None:
-        raise RuntimeError("nothing was asked")
-    return await question
-
-
-def _ended(script: str | None) -> str | None:
-    """A script as the workflow knows it: it ends with exactly one line end."""
-    return None if script is None else script.rstrip("\n") + "\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import evolve
 
 from dorpo.rendering import render_difference
@@ -23,6 +25,16 @@ def in_short(setback: Setback | None, script: str, max_whole_lines: int) -> Setb
     if setback is None or setback.reason is Reason.FURTHER_EDIT:
         return setback
     return evolve(setback, script=render_difference(setback.script, script, max_whole_lines))
+
+
+def repeats(script: str, rejected: Iterable[str]) -> bool:
+    """Whether a script is one of these again, but for spaces and empty lines where nobody sees them."""
+    return _visible(script) in map(_visible, rejected)
+
+
+def _visible(script: str) -> list[str]:
+    # Indentation and empty lines in between are kept: they can be what the user asked for.
+    return [line.rstrip() for line in script.rstrip().split("\n")]
 
 
 def setback_inputs(setback: Setback | None) -> dict[str, str]:

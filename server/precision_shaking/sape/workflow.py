@@ -1,6 +1,6 @@
 """The SAPE workflow as a pure state machine: no input or output, no clock, no model.
 
-`advance(state, event)` returns the next state and what must be recorded; `task(state)` says what has to
+`advance(state, event)` returns the next state and what must be recorded; `state.task(state)` says what has to
 happen next. Everything a session does is one of these tasks, and everything it learns is one of these events.
 
 Source: the white paper's "Precision Shaking" mechanism.
@@ -10,21 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from precision_shaking.sape.happenings import (
     Answered,
-    AskForHelp,
-    AskLead,
-    AskPlanner,
-    AskUser,
-    AskWorker,
     AttemptExecuted,
     AttemptMade,
     AttemptRejected,
     Commented,
     Event,
-    Execute,
     Executed,
     FeedbackGiven,
     Helped,
@@ -33,22 +27,20 @@ from precision_shaking.sape.happenings import (
     Planned,
     Produced,
     PromptFixed,
-    ReadFeedback,
     Record,
     SessionEnded,
     StepAbandoned,
     StepAccepted,
     Stopped,
-    Task,
     TeacherSwitched,
     Unclear,
     Unreadable,
 )
 from precision_shaking.sape.routes import Place, Routes
+from precision_shaking.sape.state import InvalidEventError, State
 from precision_shaking.sape.vocabulary import (
     Attempt,
     Help,
-    Limits,
     Outcome,
     Phase,
     Reason,
@@ -59,61 +51,11 @@ from precision_shaking.sape.vocabulary import (
 
 
 @frozen
-class State:
-    """Where a session stands.
-
-    Attributes:
-        current_script: The script that the agents work on; changes only on further edit and accept (a skipped
-            step puts back what it began with).
-        step: Index of the current step, -1 before there is a plan.
-        cycle: Cycle within the step, 1 for the first.
-        step_script: The current script when the step began; with the first instruction it is the prompt.
-        teacher: Index of the worker's teacher for this step.
-        failed: Failed attempts of this teacher at this step.
-        unreadable: Unreadable answers in a row of this teacher.
-        retries: How often the user asked to try the step again after the last teacher had failed.
-        unclear: Whether the analyzer could not tell what the user's words mean.
-        routes: The instance's edges.
-    """
-
-    request: str
-    current_script: str
-    limits: Limits = field(factory=Limits)
-    routes: Routes = field(factory=Routes)
-    phase: Phase = Phase.PLANNING
-    steps: tuple[str, ...] = ()
-    step: int = -1
-    cycle: int = 0
-    step_script: str = ""
-    instruction: str = ""
-    setback: Setback | None = None
-    attempt: Attempt | None = None
-    words: str = ""
-    amended: str | None = None
-    document: str | None = None
-    teacher: int = 0
-    failed: int = 0
-    unreadable: int = 0
-    retries: int = 0
-    unclear: bool = False
-    status: SessionStatus | None = None
-
-
-@frozen
 class Transition:
     """The next state, and what must be stored before anybody is told of it."""
 
     state: State
     records: tuple[Record, ...] = ()
-
-
-class InvalidEventError(ValueError):
-    """An event arrived in a phase that cannot take it."""
-
-
-def begin(request: str, script: str, limits: Limits, routes: Routes = Routes()) -> State:  # noqa: B008 - frozen
-    """The state of a session that has not been planned yet."""
-    return State(request=request, current_script=script, limits=limits, routes=routes)
 
 
 def advance(state: State, event: Event) -> Transition:
@@ -160,6 +102,7 @@ def _open_step(state: State, step: int) -> State:
         teacher=0,
         failed=0,
         unreadable=0,
+        rejected=(),
         retries=0,
         unclear=False,
     )
@@ -186,7 +129,7 @@ def _unreadable(state: State, event: Unreadable) -> Transition:
 
 
 def _executed(state: State, event: Executed) -> Transition:
-    attempt = _attempt(state)
+    attempt = state.proposed
     record = AttemptExecuted(attempt, event)
     if event.outcome is not Outcome.SCRIPT_ERROR or state.routes.error is Place.USER:
         return Transition(evolve(state, phase=Phase.ASKING, unclear=False), (record,))
@@ -207,7 +150,7 @@ def _unclear(state: State, event: Unclear) -> Transition:  # noqa: ARG001 (carri
 
 
 def _answered(state: State, event: Answered) -> Transition:
-    attempt = _attempt(state)
+    attempt = state.proposed
     words = event.words or state.words
     amended = event.amended if event.amended is not None else state.amended
     if amended == attempt.script:
@@ -231,14 +174,15 @@ def _accept(state: State, attempt: Attempt | None, amended: str | None, document
     if attempt is not None and amended is not None:
         records.append(AttemptRejected(state.step, attempt, Reason.AMENDED))
     records.append(StepAccepted(state.step, state.cycle, attempt, amended))
-    accepted = amended if amended is not None else _attempt(state).script
+    accepted = amended if amended is not None else state.proposed.script
     script = document if document is not None else accepted
     return _close_step(evolve(state, current_script=script), records)
 
 
 def _fail(state: State, setback: Setback) -> Transition:
     """Make the attempt a rejected one, and begin the next cycle or bring in the next teacher."""
-    record = AttemptRejected(state.step, _attempt(state), setback.reason)
+    attempt = state.proposed
+    record = AttemptRejected(state.step, attempt, setback.reason)
     next_state = evolve(
         state,
         phase=_after(state.routes, setback.reason),
@@ -249,6 +193,8 @@ def _fail(state: State, setback: Setback) -> Transition:
         amended=None,
         document=None,
         failed=state.failed + 1,
+        # After a further edit of an amended text, that one too: it is what has to change.
+        rejected=tuple(dict.fromkeys((*state.rejected, attempt.script, setback.script))),
         unclear=False,
     )
     if next_state.failed < state.limits.max_attempts:
@@ -299,12 +245,6 @@ def _end(state: State, status: SessionStatus) -> Transition:
     return Transition(evolve(state, phase=Phase.FINISHED, attempt=None, status=status), records)
 
 
-def _attempt(state: State) -> Attempt:
-    if state.attempt is None:
-        raise InvalidEventError(f"there is no attempt while {state.phase}")
-    return state.attempt
-
-
 _HANDLERS: dict[tuple[Phase, type], Callable[..., Transition]] = {
     (Phase.PLANNING, Planned): _planned,
     (Phase.INSTRUCTING, Instructed): _instructed,
@@ -317,27 +257,3 @@ _HANDLERS: dict[tuple[Phase, type], Callable[..., Transition]] = {
     (Phase.READING, Unclear): _unclear,
     (Phase.STUCK, Helped): _helped,
 }
-
-
-def task(state: State) -> Task | None:
-    """What has to happen next; None when the session is over."""
-    match state.phase:
-        case Phase.PLANNING:
-            return AskPlanner(state.request, state.current_script)
-        case Phase.INSTRUCTING:
-            return AskLead(state.steps[state.step], state.current_script, state.setback)
-        case Phase.WORKING:
-            # Never 0 again after a retry: greedy decoding would only give the answers that failed.
-            before = state.retries * (state.limits.max_attempts + state.limits.max_unreadable)
-            repeat = before + state.failed + state.unreadable
-            return AskWorker(state.instruction, state.current_script, state.teacher, state.setback, repeat)
-        case Phase.EXECUTING:
-            return Execute(_attempt(state).script)
-        case Phase.ASKING:
-            return AskUser(_attempt(state), state.unclear)
-        case Phase.READING:
-            return ReadFeedback(state.words, state.steps[state.step], _attempt(state))
-        case Phase.STUCK:
-            return AskForHelp(state.steps[state.step])
-        case Phase.FINISHED:
-            return None

@@ -34,15 +34,15 @@ class Play(Audience):
         self.document.write_text(OLD, "utf-8")
         self.store = Store.open(tmp_path / "dataset.db")
 
-    async def run(self, *servers, script=OLD, patience=HURRIED):
+    async def run(self, *servers, script=OLD, patience=HURRIED, instance=None):
         urls = [server if isinstance(server, str) else server.base_url for server in servers]
         texts = [f"openai/t{n}@{url}" for n, url in enumerate(urls)]
         pool = [connect(parse_teacher(text, KEY), patience) for text in texts]
-        return await self.with_teachers(pool, script)
+        return await self.with_teachers(pool, script, instance)
 
-    async def with_teachers(self, pool, script=OLD):
+    async def with_teachers(self, pool, script=OLD, instance=None):
         params = StartParams(str(self.document), script, "say hello", tuple(t.access for t in pool))
-        self.session = Session(params, pool, self.store, self.hear)
+        self.session = Session(params, pool, self.store, self.hear, instance)
         await asyncio.wait_for(self.session.run(), 30)
         return self
 

@@ -62,7 +62,7 @@ class Execution:
         exit_code: As a shell counts (128 + number for a signal); None when the script was not run.
         seconds: Wall-clock time.
         backend: `bubblewrap`, `process` or `none`.
-        detail: One sentence for the user; empty when the outcome is `OK`.
+        detail: One sentence for the user; empty when it simply worked.
     """
 
     outcome: Outcome

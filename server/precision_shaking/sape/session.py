@@ -24,6 +24,7 @@ from precision_shaking.sape.agents import Agents
 from precision_shaking.sape.channel import Channel, ChannelError, DirectChannel
 from precision_shaking.sape.consulting import Consultant
 from precision_shaking.sape.execution import trim_traceback
+from precision_shaking.sape.flakiness import run_fairly
 from precision_shaking.sape.instances.catalogue import default
 from precision_shaking.sape.instances.declaration import Instance
 from precision_shaking.sape.instances.executing import Candidate
@@ -235,7 +236,7 @@ class Session:
             allowed=self._params.execute,
             unprotected=self._params.unprotected,
         )
-        execution = await self._instance.executing.run(candidate)
+        execution = await run_fairly(lambda: self._instance.executing.run(candidate))
         self._evidence = evolve(self._evidence, execution=execution)
         failed = execution.outcome is Outcome.SCRIPT_ERROR
         return h.Executed(execution.outcome, trim_traceback(execution.output) if failed else execution.output)

@@ -132,6 +132,15 @@ def test_a_model_that_a_tree_is_inexact_for_is_found_by_trying():
     assert choose(model, checkpointing=True).way is Way.SEPARATE
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("way", [Way.KV, Way.TREE])
+def test_a_trial_tells_rounding_from_a_wrong_mask(monkeypatch, way, dtype):
+    model = make("llama").to(dtype)
+    assert measured_obstacle(model, way) is None
+    monkeypatch.setattr(Forest, "sees", lambda _self, query, key, _window=None: query >= key)
+    assert (measured_obstacle(model, way) is None) == (way is Way.KV)
+
+
 def test_the_first_token_of_every_branch_is_predicted_by_the_last_of_the_prompt():
     model, batch = make("llama"), collate(BATCH)
     for way in (Way.KV, Way.TREE, Way.SEPARATE):

@@ -119,7 +119,7 @@ def align(
             if target is not None:
                 kinds[start], targets[start] = Kind.ONE_TO_ONE, target
             continue
-        if all(_usable(score.logprob) for score in scores[first:last]):
+        if all(is_logprob(score.logprob) for score in scores[first:last]):
             kinds[start:stop] = [Kind.CHUNK] * (stop - start)
             targets[start:stop] = [None] * (stop - start)
             chunks.append(Chunk(start, stop, min(sum(score.logprob for score in scores[first:last]), 0.0)))
@@ -156,11 +156,11 @@ def _translate(
     token: int, score: TokenScore, vocabulary: Vocabulary, top_k: int, guard: bool
 ) -> Target | None:
     """The teacher's alternatives in student ids; None when its numbers cannot be probabilities."""
-    if not _usable(score.logprob):
+    if not is_logprob(score.logprob):
         return None
     mass = {token: math.exp(score.logprob)}
     for piece, logprob in score.top:
-        if piece == score.token or not _usable(logprob):
+        if piece == score.token or not is_logprob(logprob):
             continue
         # Where only the student packs digits, a teacher's "2" is the start of every number: an event that the
         # student has no token for. Its mass stays in the tail.
@@ -185,7 +185,8 @@ def _certain(token: int) -> Target:
     return Target((token,), (0.0,))
 
 
-def _usable(logprob: float) -> bool:
+def is_logprob(logprob: float) -> bool:
+    """Whether a reported number can be a log-probability: some APIs have one for "practically impossible"."""
     return _SENTINEL < logprob <= math.log(_MASS_TOLERANCE)
 
 

@@ -11,18 +11,32 @@ vocabulary head.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from enum import IntEnum
 from typing import TypedDict, cast
 
 import torch
 from attrs import define, field, frozen
 from torch import Tensor
 
-from dorpo import softlabels
-from dorpo.align import Alignment, Kind, Target, align, hard
-from dorpo.rendering import to_messages
-from dorpo.store import Row
-from dorpo.tokens import StudentTokens
+from dorpo.align import Alignment, Kind, Target
+from dorpo.differences import Difference
+
+
+class Reason(IntEnum):
+    """Why a response was rejected, see `dorpo.store`."""
+
+    OTHER = 0  # rows of other origin
+    ERROR = 1
+    REDO = 2
+    FURTHER_EDIT = 3
+    AMENDED = 4
+
+    @classmethod
+    def of(cls, name: str | None) -> Reason:
+        """The reason of a dataset's row."""
+        return cls.__members__.get((name or "").upper(), cls.OTHER)
 
 
 @frozen
@@ -37,6 +51,10 @@ class Group:
         cycle: The cycle the chosen response came from.
         rows: Uids of the dataset rows behind the group.
         session: Where they came from; a session must not be split between training and evaluation.
+        reasons: Why each of `rejected` was rejected; unknown where there are none.
+        teacher_means: The teacher's length-normalised log-probability of the chosen response and of each of
+            `rejected`, in one unit within a group; not a number where it was not asked.
+        differences: Between the chosen response and each of `rejected`, see `dorpo.encoding.mark`.
     """
 
     prompt: tuple[int, ...]
@@ -46,6 +64,9 @@ class Group:
     cycle: int = 1
     rows: tuple[str, ...] = field(default=(), repr=False)
     session: str = ""
+    reasons: tuple[Reason, ...] = ()
+    teacher_means: tuple[float, ...] = ()
+    differences: tuple[Difference, ...] = field(default=(), repr=False)
 
     @property
     def weight(self) -> int:
@@ -66,10 +87,10 @@ class Group:
 class Batch(TypedDict):
     """Flat tensors; a plain dict at runtime, as the Trainer wants it.
 
-    G groups, S responses, L tokens, N response tokens, K alternatives, M chunks.
+    G groups, S responses, L tokens, N response tokens, K alternatives, M chunks, D differences.
     """
 
-    group_weight: Tensor  # float [G]; first, because the Trainer takes the batch size from the first tensor
+    group_weight: Tensor  # float [G], pairs; the Trainer takes the batch size from what is first
     group_cycle: Tensor  # long [G]
     input_ids: Tensor  # long [L]
     position_ids: Tensor  # long [L], every response continues where its prompt ends
@@ -80,6 +101,10 @@ class Batch(TypedDict):
     seq_ids: Tensor  # long [N], index into S
     seq_group: Tensor  # long [S], index into G
     seq_is_chosen: Tensor  # bool [S]
+    seq_reason: Tensor  # long [S], `Reason`
+    seq_teacher: Tensor  # float [S], the teacher's mean log-probability or not a number
+    pair_token: Tensor  # long [D], index into N of a token that differs within a pair
+    pair_seq: Tensor  # long [D], index into S of the pair's rejected response
     token_kind: Tensor  # long [N], `dorpo.align.Kind`
     topk_ids: Tensor  # long [N, K]
     topk_logps: Tensor  # float [N, K]
@@ -87,17 +112,6 @@ class Batch(TypedDict):
     chunk_ids: Tensor  # long [N], index into M or -1
     chunk_logps: Tensor  # float [M], the teacher's
     chunk_seq: Tensor  # long [M], index into S
-
-
-def encode_rows(rows: Iterable[Row], tokens: StudentTokens, *, top_k: int = 20) -> list[Group]:
-    """Group rows by prompt and chosen response, in order of first appearance, and tokenize them.
-
-    A rejected response that equals the chosen one, or one already there, teaches nothing and is left out.
-    """
-    together: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        together.setdefault((row.prompt, row.chosen), []).append(row)
-    return [_encode_group(members, tokens, top_k) for members in together.values()]
 
 
 def collate(groups: Sequence[Group]) -> Batch:
@@ -117,26 +131,6 @@ def collate(groups: Sequence[Group]) -> Batch:
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch where the model is."""
     return cast(Batch, {name: cast(Tensor, tensor).to(device) for name, tensor in batch.items()})
-
-
-def _encode_group(rows: Sequence[Row], tokens: StudentTokens, top_k: int) -> Group:
-    first = rows[0]
-    chosen = tokens.response(first.chosen)
-    scored = next((row.chosen_soft_labels for row in rows if row.chosen_soft_labels), None)
-    pieces = tokens.spell(chosen, first.chosen) if scored else None
-    labels = hard(chosen)
-    if scored and pieces is not None:
-        labels = align(chosen, pieces, softlabels.decode(scored), tokens.vocabulary, top_k=top_k)
-    others = dict.fromkeys(row.rejected for row in rows if row.rejected and row.rejected != row.chosen)
-    return Group(
-        prompt=tuple(tokens.prompt(to_messages(first.prompt))),
-        chosen=tuple(chosen),
-        labels=labels,
-        rejected=tuple(tuple(tokens.response(text)) for text in others),
-        cycle=first.cycle,
-        rows=tuple(row.uid for row in rows),
-        session=first.session,
-    )
 
 
 @define
@@ -159,17 +153,25 @@ class _Layout:
     weights: list[float] = field(factory=list)
     cycles: list[int] = field(factory=list)
     chosen: list[bool] = field(factory=list)
+    reasons: list[int] = field(factory=list)
+    teacher_means: list[float] = field(factory=list)
+    pair_token: list[int] = field(factory=list)
+    pair_seq: list[int] = field(factory=list)
 
     def add(self, group: Group) -> None:
         self._extend(group.prompt, range(len(group.prompt)), branch=-1)
-        predictor = len(self.input_ids) - 1
+        predictor, first = len(self.input_ids) - 1, len(self.target)
         self._respond(group.chosen, group, 0, predictor)
         self._label(group.labels)
         for branch, response in enumerate(group.rejected, 1):
+            if group.differences:
+                self._mark(group.differences[branch - 1], first)
             self._respond(response, group, branch, predictor)
             self.token_kind += [Kind.NONE] * len(response)
             self.targets += [None] * len(response)
             self.chunk_ids += [-1] * len(response)
+        self.reasons += [Reason.OTHER, *(group.reasons or [Reason.OTHER] * len(group.rejected))]
+        self.teacher_means += group.teacher_means or [math.nan] * (len(group.rejected) + 1)
         self.weights.append(float(group.weight))
         self.cycles.append(group.cycle)
 
@@ -188,6 +190,13 @@ class _Layout:
         self.seq_ids += [len(self.seq_group)] * len(ids)
         self.seq_group.append(len(self.weights))
         self.chosen.append(branch == 0)
+
+    def _mark(self, difference: Difference, first: int) -> None:
+        """Before the rejected response of the pair is laid out; its chosen one begins at `first`."""
+        places = [first + place for place in difference.chosen]
+        places += [len(self.target) + place for place in difference.rejected]
+        self.pair_token += places
+        self.pair_seq += [len(self.seq_group)] * len(places)
 
     def _label(self, labels: Alignment) -> None:
         chunk_ids = [-1] * len(labels.kinds)
@@ -222,6 +231,10 @@ class _Layout:
             seq_ids=_long(self.seq_ids),
             seq_group=_long(self.seq_group),
             seq_is_chosen=torch.tensor(self.chosen, dtype=torch.bool),
+            seq_reason=_long(self.reasons),
+            seq_teacher=torch.tensor(self.teacher_means),
+            pair_token=_long(self.pair_token),
+            pair_seq=_long(self.pair_seq),
             token_kind=_long(self.token_kind),
             topk_ids=ids,
             topk_logps=logps,

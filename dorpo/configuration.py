@@ -7,8 +7,23 @@ from typing import Any
 
 from transformers import TrainingArguments
 
+from dorpo.batches import Reason
 from dorpo.loss import LossOptions
+from dorpo.odds import MOST_NOISE, MOST_TEACHER_WEIGHT
 from dorpo.reading import WAYS
+
+SOFT_LABELS = ("none", "smooth", "teacher")
+COMPARED_TOKENS = ("all", "diff")
+GROUP_WEIGHTS = ("row", "prompt")
+CHUNK_KDS = ("binary", "alm", "off")
+# An error is a fact, further edits only say that the other one was not all of it.
+LABEL_NOISE = {"error": 0.01, "redo": 0.05, "further_edit": 0.2, "amended": 0.05, "other": 0.05}
+_CHOICES = {
+    "or_soft_label": SOFT_LABELS,
+    "or_tokens": COMPARED_TOKENS,
+    "group_weight": GROUP_WEIGHTS,
+    "chunk_kd": CHUNK_KDS,
+}
 
 
 @dataclass
@@ -21,6 +36,19 @@ class DORPOConfig(TrainingArguments):
         kd_alpha: Share of the KL in the first term; the rest is the chosen response's negative
             log-likelihood.
         or_logp_max: Mean log-probabilities are held below this in the odds ratio.
+        or_soft_label: How sure it is that chosen beats rejected: certain ("none", which is ORPO), but for the
+            noise of the reason ("smooth"), or leaning as the teacher's log-probabilities of both do too
+            ("teacher"), where both are known.
+        or_label_noise: Of which share of the pairs the opposite is true, by the reason of the rejection;
+            reasons that are left out keep their default.
+        or_teacher_weight: How much the teacher leans, at most a half: it wrote what was rejected, too.
+        or_tokens: The odds ratio compares the mean of "all" tokens, or of those that differ within a pair
+            ("diff").
+        group_weight: Whether every "row" counts the same, or every "prompt", however many rejected responses
+            it has.
+        chunk_kd: Where the teacher cuts a text into other tokens: the probability of the piece ("binary"),
+            the same at `alm_temperature` ("alm"), or the text as a hard label ("off").
+        top_k: Alternatives of the teacher that are kept for every token.
         prefix_sharing: How a prompt is read once for all its responses: as keys and values ("kv"), under a
             mask ("tree"), not at all ("off"), or as is exact and fastest for the model ("auto"), see
             `dorpo.reading`.
@@ -38,6 +66,27 @@ class DORPOConfig(TrainingArguments):
     or_logp_max: float = field(
         default=-1e-6, metadata={"help": "Cap of log-probabilities in the odds ratio."}
     )
+
+    or_soft_label: str = field(
+        default="none", metadata={"help": "How sure a pair is.", "choices": list(SOFT_LABELS)}
+    )
+    or_label_noise: dict[str, float] = field(
+        default_factory=lambda: dict(LABEL_NOISE), metadata={"help": "Share of wrong labels by reason."}
+    )
+    or_teacher_weight: float = field(
+        default=0.25, metadata={"help": "How much the teacher leans in or_soft_label=teacher, 0 to 0.5."}
+    )
+    or_tokens: str = field(
+        default="all", metadata={"help": "What the odds ratio compares.", "choices": list(COMPARED_TOKENS)}
+    )
+    group_weight: str = field(
+        default="row", metadata={"help": "What counts the same.", "choices": list(GROUP_WEIGHTS)}
+    )
+    chunk_kd: str = field(
+        default="binary", metadata={"help": "How chunks of tokens are learned.", "choices": list(CHUNK_KDS)}
+    )
+    alm_temperature: float = field(default=100.0, metadata={"help": "Temperature of chunk_kd=alm."})
+    top_k: int = field(default=20, metadata={"help": "Alternatives of the teacher for every token."})
 
     prefix_sharing: str = field(
         default="auto", metadata={"help": "How a prompt is shared.", "choices": list(WAYS)}
@@ -69,7 +118,15 @@ class DORPOConfig(TrainingArguments):
             raise ValueError(f"kd_alpha must be between 0 and 1, it is {self.kd_alpha}.")
         if self.or_logp_max >= 0:
             raise ValueError(f"or_logp_max must be below 0, it is {self.or_logp_max}.")
-        for name in ("groups_per_step", "max_tokens_per_batch"):
+        if not 0 <= self.or_teacher_weight <= MOST_TEACHER_WEIGHT:
+            raise ValueError(f"or_teacher_weight must be between 0 and 0.5, it is {self.or_teacher_weight}.")
+        if self.alm_temperature <= 0:
+            raise ValueError(f"alm_temperature must be above 0, it is {self.alm_temperature}.")
+        for name, choices in _CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, it is {value}.")
+        self.or_label_noise = label_noise(self.or_label_noise)
+        for name in ("groups_per_step", "max_tokens_per_batch", "top_k"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise ValueError(f"{name} must be at least 1, it is {number}.")
         # The Trainer counts steps by what it draws: then one group at a time.
@@ -79,9 +136,35 @@ class DORPOConfig(TrainingArguments):
     @property
     def loss_options(self) -> LossOptions:
         """The part of the arguments that the objective needs."""
-        return LossOptions(self.beta, self.kd_alpha, self.or_logp_max)
+        return LossOptions(
+            beta=self.beta,
+            kd_alpha=self.kd_alpha,
+            logp_max=self.or_logp_max,
+            soft_label=self.or_soft_label,
+            label_noise=tuple(self.or_label_noise[reason.name.lower()] for reason in Reason),
+            teacher_weight=self.or_teacher_weight,
+            tokens=self.or_tokens,
+            group_weight=self.group_weight,
+            chunk_kd=self.chunk_kd,
+            alm_temperature=self.alm_temperature,
+        )
 
     @property
     def groups_at_once(self) -> int:
         """Groups that all devices together draw at once."""
         return 1 if self.groups_per_step else self.per_device_train_batch_size * self.world_size
+
+
+def label_noise(changed: dict[str, float]) -> dict[str, float]:
+    """The share of wrong labels by reason, with the defaults of those that are not named.
+
+    Raises:
+        ValueError: There is no such reason, or more than half of its labels would be wrong.
+    """
+    for reason, noise in changed.items():
+        if reason not in LABEL_NOISE:
+            known = ", ".join(LABEL_NOISE)
+            raise ValueError(f"or_label_noise has no reason {reason}: it may have {known}.")
+        if not 0 <= noise <= MOST_NOISE:
+            raise ValueError(f"or_label_noise must be between 0 and 0.5, it is {noise} for {reason}.")
+    return {**LABEL_NOISE, **changed}

@@ -23,10 +23,10 @@ import math
 import torch
 from attrs import frozen
 from torch import Tensor
-from torch.nn import functional
 
-from dorpo.align import Kind
-from dorpo.batches import Batch
+from dorpo.batches import Batch, Reason
+from dorpo.metrics import Metric, Terms, metrics_of
+from dorpo.odds import LOGP_MAX, certainty, log1mexp, log_odds, odds_ratio_loss
 
 # Below this a teacher's missing mass is rounding noise, not a tail.
 _LEAST_TAIL = 1e-6
@@ -34,34 +34,38 @@ _LEAST_TAIL = 1e-6
 
 @frozen
 class LossOptions:
-    """What the objective can be told.
+    """What the objective can be told; `dorpo.configuration.DORPOConfig` checks it.
 
     Attributes:
         beta: λ, the weight of the odds-ratio term.
         kd_alpha: Share of the KL in the first term; the rest is negative log-likelihood.
         logp_max: Mean log-probabilities are held below this in the odds ratio, whose gradient grows like
             1 / (1 − e^ℓ) without end.
+        soft_label: How sure a pair is: certain ("none"), but for the noise of its reason ("smooth"), or
+            leaning as the teacher's log-probabilities do ("teacher").
+        label_noise: ε of every `Reason`, in its order.
+        teacher_weight: α, how much the teacher leans.
+        tokens: What the odds ratio compares: "all" tokens, or those that differ within a pair ("diff").
+        group_weight: Whether every "row" counts the same, or every "prompt".
+        chunk_kd: What is learned from a chunk of several tokens: its probability ("binary"), the same at a
+            temperature ("alm"), or its text as a hard label ("off").
+        alm_temperature: Of "alm".
     """
 
     beta: float = 0.1
     kd_alpha: float = 1.0
-    logp_max: float = -1e-6
+    logp_max: float = LOGP_MAX
+    soft_label: str = "none"
+    label_noise: tuple[float, ...] = (0.0,) * len(Reason)
+    teacher_weight: float = 0.0
+    tokens: str = "all"
+    group_weight: str = "row"
+    chunk_kd: str = "binary"
+    alm_temperature: float = 100.0
 
-
-@frozen
-class Metric:
-    """A mean in the making: detached sum and count, so that batches of different size average correctly."""
-
-    total: Tensor
-    count: Tensor
-
-    def plus(self, other: Metric) -> Metric:
-        """Both together."""
-        return Metric(self.total + other.total, self.count + other.count)
-
-    def numbers(self) -> tuple[float, float]:
-        """(sum, count), away from the device."""
-        return float(self.total), float(self.count)
+    def weight_of(self, pairs: float) -> float:
+        """The weight of a group with so many rejected responses, one without any counted as one."""
+        return pairs if self.group_weight == "row" else 1.0
 
 
 @frozen
@@ -126,76 +130,37 @@ def teacher_masses(
     return valid.exp(), tail, (tail > _LEAST_TAIL) & ~everything & topk_mask.any(-1)
 
 
-def log1mexp(x: Tensor) -> Tensor:
-    """log(1 − e^x) for x < 0, accurate at both ends.
-
-    Both branches are given a harmless input where the other one counts: a gradient that is multiplied by zero
-    must still be finite (0 · inf is not a number).
-    """
-    near = x > -math.log(2)
-    by_expm1 = torch.log(-torch.expm1(torch.where(near, x, -0.5)))
-    by_log1p = torch.log1p(-torch.exp(torch.where(near, -1.0, x)))
-    return torch.where(near, by_expm1, by_log1p)
-
-
 def chunk_binary_kl(
-    logps: Tensor, chunk_ids: Tensor, teacher_chunk_logps: Tensor, *, logp_max: float = -1e-6
+    logps: Tensor,
+    chunk_ids: Tensor,
+    teacher_chunk_logps: Tensor,
+    *,
+    logp_max: float = LOGP_MAX,
+    temperature: float = 1.0,
 ) -> Tensor:
     """KL of the two events "this chunk's text" and "another one", for chunks of several tokens.
 
-    The k = 1 case of the tail-bucket KL with chunks for tokens, hence in the same unit; Minixhofer et al.,
-    arXiv 2503.20083, use this divergence with a temperature.
+    The k = 1 case of the tail-bucket KL with chunks for tokens, hence in the same unit. Minixhofer et al.,
+    arXiv 2503.20083, take both probabilities to the power 1 / temperature; here the result is multiplied with
+    the temperature, so that its slope keeps its size.
 
     Args:
         logps: log q of the text's tokens [N].
         chunk_ids: The chunk of each token [N], -1 outside of chunks.
         teacher_chunk_logps: The teacher's log-probability of each chunk's text [M].
         logp_max: Both sides are held below this.
+        temperature: 1 compares the probabilities themselves.
 
     Returns:
         Nats per chunk [M].
     """
     inside = chunk_ids >= 0
     size = teacher_chunk_logps.shape[0]
-    student = _sums(logps[inside], chunk_ids[inside], size).clamp(max=logp_max)
-    teacher = _wide(teacher_chunk_logps).clamp(max=logp_max)
+    student = _sums(logps[inside], chunk_ids[inside], size).clamp(max=logp_max) / temperature
+    teacher = _wide(teacher_chunk_logps).clamp(max=logp_max) / temperature
     p = teacher.exp()
-    return p * (teacher - student) + (1 - p) * (log1mexp(teacher) - log1mexp(student))
-
-
-def log_odds(mean_logps: Tensor, *, logp_max: float = -1e-6) -> Tensor:
-    """ω(ℓ) = log(P / (1 − P)) of length-normalised response probabilities P = e^ℓ, any shape."""
-    held = _wide(mean_logps).clamp(max=logp_max)
-    return held - log1mexp(held)
-
-
-def odds_ratio_loss(
-    chosen_logps: Tensor,
-    rejected_logps: Tensor,
-    rejected_group: Tensor,
-    *,
-    logp_max: float = -1e-6,
-    soft_labels: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """The odds-ratio loss of every rejected response against its group's chosen one.
-
-    Args:
-        chosen_logps: Mean log-probabilities of the chosen responses [G].
-        rejected_logps: The same of the rejected responses [R].
-        rejected_group: The group of each rejected response [R].
-        logp_max: See `LossOptions`.
-        soft_labels: How sure it is that chosen beats rejected, in [0, 1] [R]; without them, certain.
-
-    Returns:
-        (losses [R] in nats, Δ = ω(ℓ+) − ω(ℓ−) [R]).
-    """
-    delta = log_odds(chosen_logps, logp_max=logp_max)[rejected_group] - log_odds(
-        rejected_logps, logp_max=logp_max
-    )
-    losses = -functional.logsigmoid(delta)
-    if soft_labels is not None:
-        losses = soft_labels * losses - (1 - soft_labels) * functional.logsigmoid(-delta)
-    return losses, delta
+    kl = p * (teacher - student) + (1 - p) * (log1mexp(teacher) - log1mexp(student))
+    return temperature * kl
 
 
 def dorpo_loss(
@@ -205,7 +170,7 @@ def dorpo_loss(
 
     A group's loss is its KL per chosen token plus λ times the mean odds-ratio loss of its rejected responses
     (nothing for a group without any), weighted with the number of its pairs: the mean over the dataset's
-    rows, with every response computed once.
+    rows, with every response computed once. The slope at a rejected response depends on no other one.
 
     Args:
         kl: Nats per token [N], from `topk_kl_and_logps`; 0 in chunks and rejected responses.
@@ -216,74 +181,76 @@ def dorpo_loss(
             loss is then this batch's part of it; without it, the batch stands for itself.
     """
     seq_ids, seq_group, is_chosen = batch["seq_ids"], batch["seq_group"], batch["seq_is_chosen"]
-    weight = batch["group_weight"].float()
+    pairs = batch["group_weight"].float()
+    weight = pairs if options.group_weight == "row" else torch.ones_like(pairs)
     groups = weight.shape[0]
     lengths = torch.bincount(seq_ids, minlength=seq_group.shape[0]).float()
     means = _sums(logps, seq_ids, seq_group.shape[0]) / lengths
     chosen_means = _sums(means[is_chosen], seq_group[is_chosen], groups)
     chosen_lengths = _sums(lengths[is_chosen], seq_group[is_chosen], groups)
 
-    chunks = chunk_binary_kl(logps, batch["chunk_ids"], batch["chunk_logps"])
-    distance = _sums(kl, seq_group[seq_ids], groups) + _sums(chunks, seq_group[batch["chunk_seq"]], groups)
+    distance = _sums(kl, seq_group[seq_ids], groups) + _chunk_distance(logps, batch, options)
     kd = distance / chosen_lengths
     rejected_group = seq_group[~is_chosen]
+    better, worse = _compared(logps, means, chosen_means, batch, options)
     pair_losses, delta = odds_ratio_loss(
-        chosen_means, means[~is_chosen], rejected_group, logp_max=options.logp_max
+        better,
+        worse,
+        torch.arange(worse.shape[0], device=worse.device),
+        logp_max=options.logp_max,
+        soft_labels=_soft_labels(batch, options),
     )
-    pairs = torch.bincount(rejected_group, minlength=groups)
-    odds = _sums(pair_losses, rejected_group, groups) / pairs.clamp(min=1)
+    rejected = torch.bincount(rejected_group, minlength=groups)
+    odds = _sums(pair_losses, rejected_group, groups) / rejected.clamp(min=1)
 
     by_group = options.kd_alpha * kd - (1 - options.kd_alpha) * chosen_means + options.beta * odds
     loss = (weight * by_group).sum() / (weight.sum() if total_weight is None else total_weight)
-    metrics = _metrics(batch, options, kd, chosen_means, odds[pairs > 0], means[~is_chosen], delta)
+    terms = Terms(kd, odds[rejected > 0], chosen_means, means[~is_chosen], better, worse, delta)
+    metrics = metrics_of(terms, batch, beta=options.beta, logp_max=options.logp_max)
     return DORPOLoss(loss, kd.detach().mean(), -chosen_means.detach().mean(), odds.detach().mean(), metrics)
 
 
-@torch.no_grad()
-def _metrics(
-    batch: Batch,
-    options: LossOptions,
-    kd: Tensor,
-    chosen_means: Tensor,
-    odds: Tensor,
-    rejected_means: Tensor,
-    delta: Tensor,
-) -> dict[str, Metric]:
-    """Names and signs are TRL's where it has them; the rest is ours."""
-    rejected_group = batch["seq_group"][~batch["seq_is_chosen"]]
-    paired = chosen_means[rejected_group]
-    held = torch.maximum(paired, rejected_means) <= options.logp_max
-    first_cycle = batch["group_cycle"] == 1
-    labelled = batch["token_kind"] != Kind.NONE
-    kinds = batch["token_kind"][labelled]
-    soft = kinds == Kind.ONE_TO_ONE
-    mass = batch["topk_logps"].exp().masked_fill(~batch["topk_mask"], 0.0).sum(-1)[labelled]
-    values = {
-        "kl": kd,
-        "nll": -chosen_means,
-        "or_loss": odds,
-        "logps/chosen": chosen_means,
-        "logps/rejected": rejected_means,
-        "rewards/chosen": options.beta * chosen_means,
-        "rewards/rejected": options.beta * rejected_means,
-        "rewards/margins": options.beta * (paired - rejected_means),
-        "rewards/accuracies": (paired > rejected_means).float() + 0.5 * (paired == rejected_means).float(),
-        "log_odds_ratio": functional.logsigmoid(delta),
-        "log_odds_chosen": delta,
-        # By how much 1 / (1 − e^ℓ) multiplies λ: text that is mostly copied makes this large.
-        "or/amplification": 1 / -torch.expm1(paired.clamp(max=options.logp_max)),
-        "or/active_frac": held.float(),
-        "kd/teacher_mass": mass[soft].clamp(max=1.0),
-        "kd/one_to_one_frac": soft.float(),
-        "kd/chunk_frac": (kinds == Kind.CHUNK).float(),
-        "kd/hard_frac": (kinds == Kind.HARD).float(),
-        "kl/cycle1": kd[first_cycle],
-        "kl/cycle>1": kd[~first_cycle],
-    }
-    return {
-        name: Metric(value.detach().float().sum(), torch.tensor(value.numel(), device=value.device))
-        for name, value in values.items()
-    }
+def _chunk_distance(logps: Tensor, batch: Batch, options: LossOptions) -> Tensor:
+    """What the chunks of each group add to its distance [G]."""
+    groups, seq_group = batch["group_weight"].shape[0], batch["seq_group"]
+    if options.chunk_kd == "off":
+        inside = batch["chunk_ids"] >= 0
+        return -_sums(logps[inside], seq_group[batch["seq_ids"][inside]], groups)
+    temperature = options.alm_temperature if options.chunk_kd == "alm" else 1.0
+    chunks = chunk_binary_kl(logps, batch["chunk_ids"], batch["chunk_logps"], temperature=temperature)
+    return _sums(chunks, seq_group[batch["chunk_seq"]], groups)
+
+
+def _compared(
+    logps: Tensor, means: Tensor, chosen_means: Tensor, batch: Batch, options: LossOptions
+) -> tuple[Tensor, Tensor]:
+    """ℓ+ and ℓ− of every pair [R]; of a pair whose differences are not known, over all tokens."""
+    is_chosen = batch["seq_is_chosen"]
+    better, worse = chosen_means[batch["seq_group"][~is_chosen]], means[~is_chosen]
+    if options.tokens == "all":
+        return better, worse
+    token, seq = batch["pair_token"], batch["pair_seq"]
+    of_chosen = is_chosen[batch["seq_ids"][token]]
+    sides = []
+    for at, every in ((of_chosen, better), (~of_chosen, worse)):
+        count = torch.bincount(seq[at], minlength=is_chosen.shape[0])[~is_chosen]
+        total = _sums(logps[token[at]], seq[at], is_chosen.shape[0])[~is_chosen]
+        sides.append(torch.where(count > 0, total / count.clamp(min=1), every))
+    return sides[0], sides[1]
+
+
+def _soft_labels(batch: Batch, options: LossOptions) -> Tensor | None:
+    """τ of every pair [R]; None where all are certain."""
+    if options.soft_label == "none":
+        return None
+    is_chosen, seq_group = batch["seq_is_chosen"], batch["seq_group"]
+    noise = torch.tensor(options.label_noise, device=is_chosen.device)[batch["seq_reason"][~is_chosen]]
+    if options.soft_label == "smooth":
+        return certainty(noise)
+    liked = log_odds(batch["seq_teacher"], logp_max=options.logp_max)
+    chosen = liked.new_zeros(batch["group_weight"].shape[0])
+    chosen[seq_group[is_chosen]] = liked[is_chosen]
+    return certainty(noise, chosen[seq_group[~is_chosen]] - liked[~is_chosen], options.teacher_weight)
 
 
 def _sums(values: Tensor, index: Tensor, size: int) -> Tensor:

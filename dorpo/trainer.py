@@ -17,7 +17,8 @@ from dorpo import processes
 from dorpo.batches import Batch, Group, collate
 from dorpo.configuration import DORPOConfig
 from dorpo.forward import bare, token_scores
-from dorpo.loss import DORPOLoss, Metric, dorpo_loss
+from dorpo.loss import DORPOLoss, dorpo_loss
+from dorpo.metrics import Metric
 from dorpo.packing import deal, micro_batches
 from dorpo.probe import measured_obstacle
 from dorpo.reading import Reading, Way, choose_reading, drops_out, obstacle
@@ -103,7 +104,8 @@ class DORPOTrainer(Trainer):
         groups = [group for members in drawn for group in members]
         if not groups:
             return [], None
-        weight = torch.tensor(float(sum(group.weight for group in groups)), device=device)
+        weigh = self.args.loss_options.weight_of
+        weight = torch.tensor(sum(weigh(float(group.weight)) for group in groups), device=device)
         batches = micro_batches(
             groups, self._size, at_once=self.args.per_device_train_batch_size, budget=self._budget
         )

@@ -9,7 +9,8 @@ from typing import Any
 from attrs import frozen
 from peft import PeftModel
 
-from dorpo.batches import Group, encode_rows
+from dorpo.batches import Group
+from dorpo.encoding import encode_rows
 from dorpo.evaluation.adapter_origin import Origin
 from dorpo.evaluation.answers import greedy_answers
 from dorpo.evaluation.figures import Figures, summarize

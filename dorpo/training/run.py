@@ -14,8 +14,8 @@ from attrs import define, field
 from transformers import PrinterCallback, ProgressCallback, set_seed
 
 from dorpo import processes
-from dorpo.batches import encode_rows
 from dorpo.configuration import DORPOConfig
+from dorpo.encoding import encode_rows
 from dorpo.evaluate import evaluate
 from dorpo.store import Row, Store
 from dorpo.student import Student, StudentError, load_student

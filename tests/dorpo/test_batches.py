@@ -9,7 +9,8 @@ from tiny_student import byte_tokens
 
 from dorpo import softlabels
 from dorpo.align import Kind, hard
-from dorpo.batches import Group, collate, encode_rows
+from dorpo.batches import Group, collate
+from dorpo.encoding import encode_rows
 from dorpo.softlabels import TokenScore
 from dorpo.store import Row
 

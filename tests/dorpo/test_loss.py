@@ -10,15 +10,8 @@ import torch
 
 from dorpo.align import Alignment, Chunk, Kind, Target, hard
 from dorpo.batches import Group, collate
-from dorpo.loss import (
-    LossOptions,
-    chunk_binary_kl,
-    dorpo_loss,
-    log1mexp,
-    log_odds,
-    odds_ratio_loss,
-    topk_kl_and_logps,
-)
+from dorpo.loss import LossOptions, chunk_binary_kl, dorpo_loss, topk_kl_and_logps
+from dorpo.odds import log1mexp, log_odds, odds_ratio_loss
 
 pytestmark = pytest.mark.train
 
@@ -270,3 +263,23 @@ def test_metrics_of_batches_without_pairs_are_empty_not_zero():
     metrics = dorpo_loss(kl, logps, batch, LossOptions()).metrics
     assert metrics["or_loss"].count == 0
     assert metrics["rewards/margins"].count == 0
+
+
+def test_a_temperature_keeps_the_slope_and_flattens_the_divergence():
+    ids, teacher = torch.tensor([0, 0]), torch.tensor([-1.0])
+    logps = torch.tensor([-0.4, -0.9], requires_grad=True)
+    plain = chunk_binary_kl(logps, ids, teacher, temperature=1.0)
+    torch.testing.assert_close(plain, chunk_binary_kl(logps, ids, teacher))
+    equal = chunk_binary_kl(torch.tensor([-0.4, -0.6]), ids, teacher, temperature=100.0)
+    torch.testing.assert_close(equal, torch.zeros(1), atol=1e-6, rtol=0)
+    warm = chunk_binary_kl(logps, ids, teacher, temperature=100.0)
+    # Far from certainty both sides are nearly 1, and their distance over the missing rest is what counts.
+    slope = torch.autograd.grad(warm.sum(), logps)[0]
+    torch.testing.assert_close(slope, torch.full((2,), (-1.3 + 1.0) / 1.3), atol=1e-2, rtol=0)
+
+
+def test_without_chunks_their_tokens_are_hard_labels():
+    batch, _, (kl, logps) = forward(GROUPS[:1])
+    found = dorpo_loss(kl, logps, batch, LossOptions(beta=0.0, chunk_kd="off"))
+    inside = batch["chunk_ids"] >= 0
+    torch.testing.assert_close(found.kl, (kl[batch["seq_ids"] == 0].sum() - logps[inside].sum()) / 3)

@@ -10,7 +10,7 @@ from tiny_student import byte_tokens, llama
 
 from dorpo import softlabels
 from dorpo.align import Kind
-from dorpo.batches import encode_rows
+from dorpo.encoding import encode_rows
 from dorpo.evaluate import evaluate
 from dorpo.evaluation.answers import greedy_answers
 from dorpo.evaluation.candidates import unseen

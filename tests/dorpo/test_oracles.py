@@ -10,7 +10,8 @@ from tiny_models import gradients, group, make
 
 from dorpo.batches import collate
 from dorpo.forward import token_scores
-from dorpo.loss import LossOptions, dorpo_loss, odds_ratio_loss, topk_kl_and_logps
+from dorpo.loss import LossOptions, dorpo_loss, topk_kl_and_logps
+from dorpo.odds import odds_ratio_loss
 
 pytestmark = pytest.mark.train
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_student import byte_tokenizer, llama, save_student
 
-from dorpo.batches import encode_rows
+from dorpo.encoding import encode_rows
 from dorpo.evaluate import evaluate
 from dorpo.store import Store
 from dorpo.student import LoraSettings, StudentError, add_adapters, converted, load_student, locate

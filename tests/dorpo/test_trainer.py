@@ -12,7 +12,8 @@ from tiny_student import byte_tokens, llama
 from torch.nn.functional import logsigmoid
 
 from dorpo import softlabels
-from dorpo.batches import collate, encode_rows
+from dorpo.batches import collate
+from dorpo.encoding import encode_rows
 from dorpo.evaluate import evaluate
 from dorpo.softlabels import TokenScore
 from dorpo.store import Row

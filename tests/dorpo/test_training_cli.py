@@ -103,7 +103,7 @@ def evaluated_again(database: Path, student: Path, adapter: Path) -> dict[str, f
     import attrs
     from peft import PeftModel
 
-    from dorpo.batches import encode_rows
+    from dorpo.encoding import encode_rows
     from dorpo.evaluate import evaluate
     from dorpo.student import load_student
 

@@ -10,12 +10,14 @@ Each agent has a queue of replies; the last one repeats. A reply is the content,
     finish_reason  "stop" unless given
     logprobs       true (default): scores when asked for; false: they are null; "refuse": asking is a 400;
                    a key of ODD: scores that are odd in that way
+    pace           seconds between one piece of a stream and the next
     drop_after     characters of content after which the connection is cut
     stall_after    characters of content after which nothing more comes, and the connection stays open
     encoding       of the bytes that are sent, utf-8 unless given: latin-1 makes them no UTF-8
     raw            the response's whole body, HTML perhaps, instead of a completion
-Run: python tests/scripted_teacher.py --script FILE.json [--port 0]
-It prints {"base_url": "http://127.0.0.1:…/v1"} and serves until it is ended.
+Run: python tests/scripted_teacher.py --script FILE.json [--port 0] [--requests FILE]
+It prints {"base_url": "http://127.0.0.1:…/v1"} and serves until it is ended. Each question goes into the
+file of --requests as a line of JSON.
 """
 
 from __future__ import annotations
@@ -63,7 +65,8 @@ def verdict(word: str) -> str:
 class ScriptedTeacher:
     """The server. `requests` holds what was asked: {"agent", "body", "headers"}; use as a context manager."""
 
-    def __init__(self, script: dict[str, list], port: int = 0):
+    def __init__(self, script: dict[str, list], port: int = 0, log: Path | None = None):
+        self._log = log
         self._queues = {agent: list(replies) for agent, replies in script.items()}
         self._asked = threading.Condition()
         self.requests: list[dict] = []
@@ -113,6 +116,9 @@ class ScriptedTeacher:
         """Take the agent's next reply off its queue."""
         with self._asked:
             self.requests.append({"agent": agent, "body": body, "headers": headers})
+            if self._log is not None:
+                with self._log.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(self.requests[-1]) + "\n")
             self._asked.notify_all()
             unscripted = {"content": f"nothing is scripted for {agent}", "status": 400}
             replies = [
@@ -232,6 +238,8 @@ def _handler(teacher: ScriptedTeacher) -> type[BaseHTTPRequestHandler]:
                 if sent >= reply.get("stall_after", sent + 1):
                     teacher.stopping.wait()
                     return
+                if "pace" in reply and teacher.stopping.wait(reply["pace"]):
+                    return
                 sent += len(piece)
                 choice = {"index": 0, "delta": {"role": "assistant", "content": piece}, "finish_reason": None}
                 self._send_event(body, reply, [{**choice, "logprobs": _logprobs(body, reply, piece)}])
@@ -285,8 +293,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A scripted OpenAI-compatible server.")
     parser.add_argument("--script", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--requests", type=Path)
     arguments = parser.parse_args()
-    with ScriptedTeacher(json.loads(arguments.script.read_text("utf-8")), arguments.port) as teacher:
+    script = json.loads(arguments.script.read_text("utf-8"))
+    with ScriptedTeacher(script, arguments.port, arguments.requests) as teacher:
         sys.stdout.write(json.dumps({"base_url": teacher.base_url}) + "\n")
         sys.stdout.flush()
         threading.Event().wait()

@@ -99,13 +99,17 @@ function stepNode(session: Session, step: Step, index: number): PlanNode {
   return {
     id: `${session.uid}/${index}${attempts === 0 ? "/untried" : ""}`,
     label: `${index + 1}. ${step.text}`,
-    description: attempts === 0 ? "" : count(attempts, "attempt"),
+    description: `${attempts === 0 ? "" : count(attempts, "attempt")}${doneByHand(step) ? ", then by hand" : ""}`,
     icon: STEP_ICONS[step.state],
     tooltip: step.text,
     context: "step",
     expanded: step.state === "current",
     children: step.attempts.map((attempt) => attemptNode(session, attempt)),
   };
+}
+
+function doneByHand({ state, attempts }: Step): boolean {
+  return state === "accepted" && attempts.length > 0 && attempts.every(({ fate }) => fate !== "accepted");
 }
 
 function attemptNode(session: Session, attempt: Attempt): PlanNode {

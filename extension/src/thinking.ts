@@ -43,7 +43,8 @@ export class Thinking implements vscode.Disposable {
       return;
     }
     const shown = this.shown.get(session.uid) ?? this.open(session);
-    shown.report([session.pause?.why ?? session.doing, stepOf(session)].filter((part) => part !== "").join("… "));
+    // Why a teacher is waited for is a sentence of its own.
+    shown.report(session.pause?.why ?? [session.doing, stepOf(session)].filter((part) => part !== "").join("… "));
   }
 
   private open(session: Session): Shown {

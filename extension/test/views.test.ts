@@ -41,6 +41,13 @@ describe("the plan", () => {
     assert.equal(attempt.description, "waits for your answer, ran without errors");
   });
 
+  test("a step that the user did by hand says so", () => {
+    const accepted: SessionEvent = { kind: "step_accepted", step: 0, script: "x", rows: 1 };
+    const redone = apply(WAITING, { kind: "feedback_read", attempt: "attempt-1", verdict: "redo", decided_by: "user", words: "" });
+    assert.equal(sessionNode(apply(apply(redone, helpNeeded()), accepted)).children[0]?.description, "1 attempt, then by hand");
+    assert.equal(sessionNode(apply(WAITING, accepted)).children[0]?.description, "1 attempt");
+  });
+
   test("a session that is over says how it ended", () => {
     const over = apply(WAITING, { kind: "session_finished", session: "s", status: "abandoned", script: "", rows: 1, soft_labels: 0, ...USAGE });
     const node = sessionNode(over);

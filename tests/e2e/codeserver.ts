@@ -48,8 +48,11 @@ export async function startCodeServer({ root, vsix, settings, env }: CodeServerO
   // Sandboxed scripts have an environment of their own, but what they run in is below TMPDIR.
   const environment = { ...env, HOME: root, TMPDIR: temporary };
   await mkdir(temporary);
-  await mkdir(join(userData, "User"), { recursive: true });
-  await writeFile(join(userData, "User", "settings.json"), JSON.stringify({ ...QUIET, ...settings }, null, 2));
+  // To the browser this is a remote machine, and there some of an extension's settings count only as the machine's.
+  for (const [owner, some] of Object.entries({ User: { ...QUIET, ...settings }, Machine: settings })) {
+    await mkdir(join(userData, owner), { recursive: true });
+    await writeFile(join(userData, owner, "settings.json"), JSON.stringify(some, null, 2));
+  }
   await finish({
     command: process.execPath,
     args: [ENTRY, ...folders, "--install-extension", vsix],

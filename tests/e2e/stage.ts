@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { PYTHON, extensionFile } from "./programs.ts";
-import { type Replies, startTeacher } from "./teacher.ts";
+import { type Replies, startTeacher, type Teacher } from "./teacher.ts";
 import { Workbench } from "./workbench.ts";
 
 export interface Play {
@@ -30,6 +30,9 @@ export interface Backstage {
 
 export interface Stage {
   readonly workbench: Workbench;
+  readonly teacher: Teacher;
+  /** Where the package keeps what is its own. */
+  readonly home: string;
   /** The dataset's file. */
   readonly database: string;
   saved(file: string): Promise<string>;
@@ -60,6 +63,8 @@ export async function perform(play: Play, act: (stage: Stage) => Promise<void>):
     });
     const stage: Stage = {
       workbench,
+      teacher,
+      home,
       database,
       saved: (file) => readFile(join(project, file), "utf8"),
       photograph: (moment) => workbench.screenshot(`${play.name}-${moment}`),

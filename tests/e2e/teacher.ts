@@ -1,6 +1,6 @@
 /** The scripted teacher: the one thing that is not real in these tests. */
 
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { Child } from "./processes.ts";
@@ -9,7 +9,15 @@ import { PYTHON, REPOSITORY } from "./programs.ts";
 type Agent = "planner" | "lead" | "worker" | "analyzer";
 
 /** An answer's text, or more about it: `tests/scripted_teacher.py` says what else there is. */
-export type Reply = string | { readonly content: string; readonly delay?: number };
+export type Reply =
+  | string
+  | { readonly content: string; readonly delay?: number; readonly status?: number; readonly headers?: Readonly<Record<string, string>> };
+
+/** What the teacher was asked. */
+export interface Asked {
+  readonly agent: Agent;
+  readonly headers: Readonly<Record<string, string>>;
+}
 
 /** What each agent answers, in order; the last answer repeats. */
 export type Replies = Readonly<Partial<Record<Agent, readonly Reply[]>>>;
@@ -18,18 +26,26 @@ export interface Teacher {
   /** NAME@URL, as in the setting `precisionShaking.teachers`. */
   readonly name: string;
   readonly child: Child;
+  /** Everything that it was asked so far, oldest first. */
+  asked(): Promise<readonly Asked[]>;
 }
 
 export async function startTeacher(folder: string, replies: Replies): Promise<Teacher> {
   const script = join(folder, "replies.json");
+  const requests = join(folder, "requests.jsonl");
+  await writeFile(requests, "");
   await writeFile(script, JSON.stringify(replies));
   const child = new Child({
     command: PYTHON,
-    args: [join(REPOSITORY, "tests", "scripted_teacher.py"), "--script", script],
+    args: [join(REPOSITORY, "tests", "scripted_teacher.py"), "--script", script, "--requests", requests],
     env: process.env,
   });
   const [, url] = await child.says(/"base_url": "([^"]+)"/);
-  return { name: `openai/scripted@${url}`, child };
+  const asked = async (): Promise<readonly Asked[]> => {
+    const lines = (await readFile(requests, "utf8")).split("\n").filter((line) => line !== "");
+    return lines.map((line) => JSON.parse(line) as Asked);
+  };
+  return { name: `openai/scripted@${url}`, child, asked };
 }
 
 export const plan = (...steps: string[]): string => answer({ steps: JSON.stringify(steps) });

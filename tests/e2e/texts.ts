@@ -52,4 +52,7 @@ export const QUESTIONS = {
   redo: /What was wrong with it/,
   furtherEdit: /What should change about it next/,
   feedback: /in your own words/,
+  help: /No teacher could do this step/,
+  keyOwner: /Whose API key/,
+  key: /secret storage/,
 };

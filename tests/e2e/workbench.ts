@@ -9,6 +9,7 @@ import { type Browser, type Locator, type Page, chromium } from "playwright-core
 import { type CodeServer, startCodeServer } from "./codeserver.ts";
 import { type Process, alive, familyOf, kill } from "./processes.ts";
 import { findProgram } from "./programs.ts";
+import { filesWith } from "./searching.ts";
 import { until } from "./waiting.ts";
 
 const SCREENSHOTS = join(import.meta.dirname, "screenshots");
@@ -129,6 +130,12 @@ export class Workbench {
     await this.question(question).waitFor({ state: "hidden" });
   }
 
+  /** Picks an entry of the list that asks this. */
+  async choose(question: RegExp, entry: string | RegExp): Promise<void> {
+    await this.question(question).locator(".monaco-list-row").filter({ hasText: entry }).first().click();
+    await this.question(question).waitFor({ state: "hidden" });
+  }
+
   get quickInput(): Locator {
     return this.page.locator(".quick-input-widget input[type=text]");
   }
@@ -146,6 +153,19 @@ export class Workbench {
   /** A message in the corner. */
   notification(text: RegExp): Locator {
     return this.page.locator(".notifications-toasts .notification-toast").filter({ hasText: text });
+  }
+
+  /** Presses a button of a message. */
+  async press(message: RegExp, button: string): Promise<void> {
+    await this.notification(message).getByRole("button", { name: button, exact: true }).click();
+  }
+
+  /** Puts the cursor at the start of an editor's line and types. */
+  async type(editor: Locator, line: number, text: string): Promise<void> {
+    await editor.locator(".view-lines").click();
+    await this.page.keyboard.press("Control+Home");
+    for (let down = 1; down < line; down += 1) await this.page.keyboard.press("ArrowDown");
+    await this.page.keyboard.type(text);
   }
 
   /** The extension's own entry of the status bar; progress that runs long has another beside it. */
@@ -179,6 +199,11 @@ export class Workbench {
     }).catch((error: Error) => {
       throw new Error(`${error.message}\n--- wanted\n${text}\n--- seen\n${seen}`);
     });
+  }
+
+  /** The editor's own files that hold a text: settings, logs, whatever it keeps. */
+  filesWith(text: string): Promise<string[]> {
+    return filesWith(this.#root, text);
   }
 
   /** What the extension, its server and the editor wrote into their logs. */

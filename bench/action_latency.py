@@ -149,14 +149,12 @@ def measure(folder: Path, teacher: str, requests: int) -> tuple[dict[str, list[f
     times: dict[str, list[float]] = {"busy": [], "idle": []}
     began, before = time.perf_counter(), busy.pieces
     for _ in range(requests):
-        for name, server, title in (
-            ("busy", busy, "Stop the session"),
-            ("idle", idle, "Precision Shaking: change this script…"),
-        ):
-            took, titles = server.code_actions()
-            # No other answer is possible while the worker writes.
-            assert titles == [title], titles
-            times[name].append(1000 * took)
+        took, titles = busy.code_actions()
+        # While the worker writes there is no other; a model that is done earlier ends the measurement.
+        if titles != ["Stop the session"]:
+            break
+        times["busy"].append(1000 * took)
+        times["idle"].append(1000 * idle.code_actions()[0])
         time.sleep(PAUSE_SECONDS)
     rate = (busy.pieces - before) / (time.perf_counter() - began)
     busy.ask("precisionShaking/stopSession", {"session": started["session"]})
@@ -182,7 +180,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "bench": "action_latency",
         "teacher": arguments.teacher or "scripted",
-        "requests": arguments.requests,
+        "requests": len(times["busy"]),
         "pieces_per_second": round(rate, 1),
     }
     for name, found in times.items():

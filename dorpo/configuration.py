@@ -52,7 +52,7 @@ class DORPOConfig(TrainingArguments):
         prefix_sharing: How a prompt is read once for all its responses: as keys and values ("kv"), under a
             mask ("tree"), not at all ("off"), or as is exact and fastest for the model ("auto"), see
             `dorpo.reading`.
-        low_memory: Hold the activations of one prompt or response at a time, for some more computing; needs
+        low_memory: Hold the activations of a piece of one text at a time, for some more computing; needs
             "kv", no dropout and no float16.
         groups_per_step: Groups in an optimizer step over all devices, so that their number changes nothing;
             without it, the batch size of a device x devices x accumulation steps.
@@ -91,7 +91,7 @@ class DORPOConfig(TrainingArguments):
     prefix_sharing: str = field(
         default="auto", metadata={"help": "How a prompt is shared.", "choices": list(WAYS)}
     )
-    low_memory: bool = field(default=False, metadata={"help": "Slower, with the memory of one response."})
+    low_memory: bool = field(default=False, metadata={"help": "Slower, with the memory of part of a text."})
     groups_per_step: int | None = field(default=None, metadata={"help": "Groups in a step, on all devices."})
     max_tokens_per_batch: int | None = field(default=None, metadata={"help": "Tokens of a micro-batch."})
 

@@ -48,7 +48,7 @@ class Prefix:
 def read_prompt(model: PreTrainedModel, ids: Tensor) -> Prefix:
     """Read a prompt [P]."""
     cache = DynamicCache(config=model.config)
-    states = _decoder(model)(input_ids=ids[None], cache=cache, use_cache=True)
+    states = decoder(model)(input_ids=ids[None], cache=cache, use_cache=True)
     return Prefix(cache, states.last_hidden_state[0, -1], ids.shape[0])
 
 
@@ -73,7 +73,7 @@ def read_responses(model: PreTrainedModel, prefix: Prefix, responses: list[Tenso
     attention = torch.cat(
         [ids.new_ones(len(responses), prefix.length), (places < lengths[:, None]).long()], dim=1
     )
-    states = _decoder(model)(
+    states = decoder(model)(
         input_ids=ids,
         attention_mask=attention,
         position_ids=(places + prefix.length).expand(len(responses), -1),
@@ -101,5 +101,6 @@ def shared_states(model: PreTrainedModel, batch: Batch) -> Tensor:
     return torch.cat(states)
 
 
-def _decoder(model: PreTrainedModel) -> Any:
+def decoder(model: PreTrainedModel) -> Any:
+    """The layers, without the vocabulary head."""
     return model.get_decoder()  # type: ignore[no-untyped-call]  # of transformers

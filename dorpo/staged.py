@@ -6,23 +6,23 @@ no other rejected response. The chosen response goes backward next, and last the
 responses have left in the keys and values. Gradients are those of `dorpo.loss.dorpo_loss` over the whole
 batch.
 
-With low memory, prompt and chosen response are first read without a graph and again when they go backward: at
-any time one text's graph exists, for one more forward pass of these two.
+With low memory, texts that have to wait for their backward pass are read without a graph first, and again
+piece by piece, see `dorpo.pieces`: the memory then depends on the length of a piece, and of all texts only
+keys and values remain. It costs one more forward pass of prompt, chosen and long rejected responses.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from attrs import define, field
+from attrs import define, field, frozen
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from dorpo.batches import Batch
 from dorpo.forward import head_scores
 from dorpo.loss import DORPOLoss, LossOptions, dorpo_loss
-from dorpo.sharing import Prefix, read_prompt, read_responses, split
+from dorpo.pieces import PIECE, Text, leaves, read
+from dorpo.sharing import Prefix, split
 
 
 def staged_backward(
@@ -32,6 +32,7 @@ def staged_backward(
     *,
     total_weight: Tensor | None = None,
     low_memory: bool = False,
+    piece: int = PIECE,
 ) -> DORPOLoss:
     """Add a batch's gradients to the parameters.
 
@@ -41,11 +42,12 @@ def staged_backward(
         options: Of the loss.
         total_weight: See `dorpo.loss.dorpo_loss`.
         low_memory: Whether to compute more and keep less.
+        piece: Most tokens that have a graph at once with low memory.
 
     Returns:
         The loss and what to report about it, without a graph.
     """
-    step = _Step(model, batch, options, total_weight, low_memory)
+    step = _Step(model, batch, options, total_weight, low_memory, piece)
     for group in range(batch["group_weight"].shape[0]):
         step.run(group)
     return dorpo_loss(step.kl, step.logps, batch, options, total_weight=total_weight)
@@ -60,6 +62,7 @@ class _Step:
     options: LossOptions
     total_weight: Tensor | None
     low_memory: bool
+    piece: int
     kl: Tensor = field(init=False)
     logps: Tensor = field(init=False)
 
@@ -69,25 +72,27 @@ class _Step:
         self.logps = torch.zeros_like(self.kl)
 
     def run(self, group: int) -> None:
-        prompt, (chosen, *rejected) = split(self.batch, group)
+        prompt_ids, (chosen_ids, *rejected) = split(self.batch, group)
         first = int((self.batch["seq_group"] < group).sum())
-        with torch.set_grad_enabled(not self.low_memory):
-            prefix = read_prompt(self.model, prompt)
-        leaf = _leaf(prefix)
-        with torch.set_grad_enabled(not self.low_memory):
-            scores = self._forward(leaf, chosen, first)
-        for seq, response in enumerate(rejected, first + 1):
-            self._backward(self._forward(leaf, response, seq), seq)
-        self._backward(self._forward(leaf, chosen, first) if self.low_memory else scores, first)
-        _finish(read_prompt(self.model, prompt) if self.low_memory else prefix, leaf)
+        prompt = read(self.model, None, prompt_ids, keep=not self.low_memory, piece=self.piece)
+        seen = leaves(prompt.end)
+        chosen = self._forward(seen, chosen_ids, first, keep=not self.low_memory)
+        for seq, ids in enumerate(rejected, first + 1):
+            keep = not self.low_memory or ids.shape[0] <= self.piece
+            self._backward(self._forward(seen, ids, seq, keep=keep))
+        self._backward(chosen)
+        prompt.backward(None, seen)
 
-    def _forward(self, prefix: Prefix, response: Tensor, seq: int) -> tuple[Tensor, Tensor]:
+    def _forward(self, prompt: Prefix, ids: Tensor, seq: int, *, keep: bool) -> _Response:
+        # The last token predicts nothing, and the first is predicted by the prompt.
+        text = read(self.model, prompt, ids[:-1], keep=keep, piece=self.piece)
+        states = torch.cat([prompt.last[None], *text.states()]).detach().requires_grad_()
         at = self.batch["seq_ids"] == seq
-        kl, logps = head_scores(self.model, read_responses(self.model, prefix, [response]), self.batch, at)
+        kl, logps = head_scores(self.model, states, self.batch, at)
         self.kl[at], self.logps[at] = kl.detach(), logps.detach()
-        return kl, logps
+        return _Response(text, prompt, states, (kl, logps), at)
 
-    def _backward(self, scores: tuple[Tensor, Tensor], seq: int) -> None:
+    def _backward(self, response: _Response) -> None:
         """Go backward with the slope of the loss at one response's tokens.
 
         At a rejected one it depends on that and the chosen one, at the chosen one on all: what is not filled
@@ -95,28 +100,27 @@ class _Step:
         """
         kl, logps = self.kl.clone().requires_grad_(), self.logps.clone().requires_grad_()
         result = dorpo_loss(kl, logps, self.batch, self.options, total_weight=self.total_weight)
-        at = self.batch["seq_ids"] == seq
-        slopes = [slope[at] for slope in torch.autograd.grad(result.loss, (kl, logps))]
-        torch.autograd.backward(scores, slopes)
+        slopes = [slope[response.at] for slope in torch.autograd.grad(result.loss, (kl, logps))]
+        torch.autograd.backward(response.scores, slopes)
+        if (of_states := response.states.grad) is not None:
+            torch.autograd.backward(response.prompt.last, of_states[0])
+            response.text.backward(of_states[1:], None)
 
 
-def _leaf(prefix: Prefix) -> Prefix:
-    """The same numbers as leaves that collect what flows back."""
-    twin: Any = prefix.repeated(1)
-    for layer in twin.layers:
-        layer.keys = layer.keys.detach().requires_grad_()
-        layer.values = layer.values.detach().requires_grad_()
-    return Prefix(twin, prefix.last.detach().requires_grad_(), prefix.length)
+@frozen(eq=False)
+class _Response:
+    """A response between its forward and its backward pass.
 
+    Attributes:
+        text: Its tokens but the last.
+        prompt: What it answers, as leaves.
+        states: The hidden states that predict its tokens [n, H], as a leaf.
+        scores: KL and log-probability of the tokens, with the graph of the vocabulary head.
+        at: Which of the batch's response tokens are its own [N].
+    """
 
-def _finish(prefix: Prefix, leaf: Prefix) -> None:
-    """Go backward through a prompt with what its responses have collected."""
-    pairs = zip(_seen(prefix), _seen(leaf), strict=True)
-    reached = [(tensor, collected.grad) for tensor, collected in pairs if collected.grad is not None]
-    torch.autograd.backward([tensor for tensor, _ in reached], [slope for _, slope in reached])
-
-
-def _seen(prefix: Prefix) -> list[Tensor]:
-    """All that responses see of a prompt."""
-    layers: Any = prefix.cache.layers
-    return [prefix.last, *(tensor for layer in layers for tensor in (layer.keys, layer.values))]
+    text: Text
+    prompt: Prefix
+    states: Tensor
+    scores: tuple[Tensor, Tensor]
+    at: Tensor

@@ -75,7 +75,7 @@ export async function whyNot(interpreter: Interpreter, cwd: string): Promise<str
     if (check.code === 0) {
       return undefined;
     }
-    return check.code === TOO_OLD ? "is older than Python 3.11" : "cannot import precision_shaking";
+    return PROBLEMS.get(check.code) ?? "cannot import precision_shaking";
   } catch {
     return "cannot be started";
   }
@@ -86,9 +86,20 @@ export function commandLine(interpreter: Interpreter): string {
 }
 
 const TOO_OLD = 3;
-const PROBE = `import sys
+const INCOMPLETE = 4;
+const PROBLEMS: ReadonlyMap<number, string> = new Map([
+  [TOO_OLD, "is older than Python 3.11"],
+  [INCOMPLETE, "has precision_shaking without the packages it needs"],
+]);
+// Looked up, not imported: the answer must not take as long as a start of the server.
+const PROBE = `import re, sys
 if sys.version_info < (3, 11): sys.exit(${TOO_OLD})
-import precision_shaking`;
+import precision_shaking
+from importlib.metadata import PackageNotFoundError, distribution
+try: needs = distribution("precision-shaking").requires or []
+except PackageNotFoundError: needs = []
+try: [distribution(re.match(r"[\\w.-]+", need)[0]) for need in needs if "extra ==" not in need]
+except PackageNotFoundError: sys.exit(${INCOMPLETE})`;
 
 async function selectedPython(): Promise<string | undefined> {
   const extension = vscode.extensions.getExtension<PythonApi>("ms-python.python");

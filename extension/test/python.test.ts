@@ -69,6 +69,31 @@ describe("an interpreter is asked whether it can", () => {
   });
 });
 
+describe("the package's own requirements", () => {
+  const needs = (requirement: string): string => {
+    mkdirSync(path.join(folder, "precision_shaking"), { recursive: true });
+    writeFileSync(path.join(folder, "precision_shaking", "__init__.py"), "");
+    const metadata = path.join(folder, "precision_shaking-0.0.1.dist-info");
+    mkdirSync(metadata, { recursive: true });
+    const lines = ["Metadata-Version: 2.1", "Name: precision-shaking", "Version: 0.0.1", `Requires-Dist: ${requirement}`, ""];
+    writeFileSync(path.join(metadata, "METADATA"), lines.join("\n"));
+    const script = path.join(folder, "isolated");
+    writeFileSync(script, `#!/bin/sh\nPYTHONPATH='${folder}' exec python3 -S "$@"\n`);
+    chmodSync(script, 0o755);
+    return script;
+  };
+
+  test("an installation that lost one is told apart from none", async () => {
+    const interpreter = { command: needs("nowhere-to-be-found>=2"), args: [], source: "the setting" } as const;
+    assert.match((await whyNot(interpreter, folder)) ?? "", /without the packages it needs/);
+  });
+
+  test("what only an extra needs may be missing", async () => {
+    const interpreter = { command: needs("nowhere-to-be-found>=2; extra == 'train'"), args: [], source: "the setting" } as const;
+    assert.equal(await whyNot(interpreter, folder), undefined);
+  });
+});
+
 describe("running a command", () => {
   test("its lines arrive and its exit code is a result", async () => {
     const lines: string[] = [];

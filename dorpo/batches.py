@@ -79,6 +79,12 @@ class Group:
         return len(self.prompt) + len(self.chosen) + sum(map(len, self.rejected))
 
     @property
+    def tokens_apart(self) -> int:
+        """Tokens of all its pairs, with the prompt and the chosen response read again for each."""
+        rejected = sum(map(len, self.rejected)) + len(self.prompt) * len(self.rejected)
+        return self.weight * (len(self.prompt) + len(self.chosen)) + rejected
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest text the student reads at once."""
         return len(self.prompt) + max(len(self.chosen), *map(len, self.rejected), 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 
 from dorpo.batches import Reason
@@ -18,6 +19,7 @@ GROUP_WEIGHTS = ("row", "prompt")
 CHUNK_KDS = ("binary", "alm", "off")
 # An error is a fact, further edits only say that the other one was not all of it.
 LABEL_NOISE = {"error": 0.01, "redo": 0.05, "further_edit": 0.2, "amended": 0.05, "other": 0.05}
+_COUNTS = ("groups_per_step", "max_tokens_per_batch", "top_k", "max_length", "lora_rank", "lora_alpha")
 _CHOICES = {
     "or_soft_label": SOFT_LABELS,
     "or_tokens": COMPARED_TOKENS,
@@ -49,6 +51,15 @@ class DORPOConfig(TrainingArguments):
         chunk_kd: Where the teacher cuts a text into other tokens: the probability of the piece ("binary"),
             the same at `alm_temperature` ("alm"), or the text as a hard label ("off").
         top_k: Alternatives of the teacher that are kept for every token.
+        max_length: A prompt that is longer than so many tokens with one of its responses is left out, never
+            cut; without it, the limit is what the student can read.
+        full: A model that is given by name gets adapters, unless this is set. A model that is loaded already
+            is trained as it is.
+        qlora: That model is held in four bits below its adapters; CUDA with bitsandbytes only.
+        lora_rank: Of these adapters.
+        lora_alpha: Of these adapters, whose scale is alpha / rank.
+        bf16: Whether to compute in bfloat16; without it, wherever the device is CUDA and can, unless float16
+            is asked for.
         prefix_sharing: How a prompt is read once for all its responses: as keys and values ("kv"), under a
             mask ("tree"), not at all ("off"), or as is exact and fastest for the model ("auto"), see
             `dorpo.reading`.
@@ -88,6 +99,16 @@ class DORPOConfig(TrainingArguments):
     alm_temperature: float = field(default=100.0, metadata={"help": "Temperature of chunk_kd=alm."})
     top_k: int = field(default=20, metadata={"help": "Alternatives of the teacher for every token."})
 
+    max_length: int | None = field(default=None, metadata={"help": "Leave longer prompts with response out."})
+
+    full: bool = field(default=False, metadata={"help": "Train every weight of a model given by name."})
+    qlora: bool = field(default=False, metadata={"help": "Hold it in four bits below the adapters; CUDA."})
+    lora_rank: int = field(default=16, metadata={"help": "Rank of its adapters."})
+    lora_alpha: int = field(default=32, metadata={"help": "Their scale is alpha / rank."})
+    bf16: bool | None = field(  # type: ignore[assignment]  # of TrainingArguments, where it is never None
+        default=None, metadata={"help": "Compute in bfloat16; by default where CUDA does."}
+    )
+
     prefix_sharing: str = field(
         default="auto", metadata={"help": "How a prompt is shared.", "choices": list(WAYS)}
     )
@@ -126,11 +147,17 @@ class DORPOConfig(TrainingArguments):
             if (value := getattr(self, name)) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, it is {value}.")
         self.or_label_noise = label_noise(self.or_label_noise)
-        for name in ("groups_per_step", "max_tokens_per_batch", "top_k"):
+        for name in _COUNTS:
             if (number := getattr(self, name)) is not None and number < 1:
                 raise ValueError(f"{name} must be at least 1, it is {number}.")
         # The Trainer counts steps by what it draws: then one group at a time.
         self.gradient_accumulation_steps = self.groups_per_step or self.gradient_accumulation_steps
+        if self.full and self.qlora:
+            raise ValueError("A model in four bits cannot be trained itself: leave qlora out, or full.")
+        can = not self.use_cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        if self.bf16 and not can:
+            raise ValueError("bf16 needs a CUDA device that computes in bfloat16: leave it out.")
+        self.bf16 = can and not self.fp16 if self.bf16 is None else self.bf16
         super().__post_init__()  # type: ignore[no-untyped-call]  # of transformers
 
     @property

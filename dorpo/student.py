@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 from attrs import frozen
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from peft import LoraConfig, PeftConfig, get_peft_model, prepare_model_for_kbit_training
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
 
 from dorpo.paths import home
 from dorpo.tokens import StudentTokens, TokenizerError, student_tokens
@@ -60,7 +60,10 @@ def load_student(
     name: str,
     *,
     device: str = "cpu",
-    lora: LoraSettings | None = LoraSettings(),
+    lora: LoraSettings | PeftConfig | None = LoraSettings(),
+    exact: bool = False,
+    quantized: bool = False,
+    checkpointing: bool = False,
     allow_download: bool = False,
 ) -> Student:
     """Load a student and put fresh adapters on it.
@@ -71,17 +74,25 @@ def load_student(
         name: "smollm2", a folder, a GGUF file, or a model of the hub.
         device: Where it shall live: cpu, cuda or mps.
         lora: The adapters; None trains every weight.
+        exact: Whether it is float32 everywhere, for a training of its own weights.
+        quantized: Whether the weights below the adapters are held in four bits (QLoRA, arXiv 2305.14314).
+        checkpointing: Whether activations are computed again on the way back.
         allow_download: Whether a hub model may be fetched that is not in the local cache.
 
     Raises:
         StudentError: There is no such model, or it cannot be trained.
     """
+    if quantized and (against := quantizing_obstacle(device, lora)):
+        raise StudentError(against)
     source = locate(name, allow_download=allow_download)
-    half = device == "cuda" and torch.cuda.is_bf16_supported()
+    half = device == "cuda" and torch.cuda.is_bf16_supported() and not exact
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=not allow_download)
         model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=torch.bfloat16 if half else torch.float32, local_files_only=not allow_download
+            source,
+            dtype=torch.bfloat16 if half else torch.float32,
+            local_files_only=not allow_download,
+            quantization_config=_four_bits() if quantized else None,
         )
         tokens = student_tokens(tokenizer)
     except TokenizerError as error:
@@ -89,20 +100,47 @@ def load_student(
     except Exception as error:  # foreign files fail in every library's own way
         raise StudentError(f"The student {name} cannot be loaded: {_first_line(error)}") from error
     model.config.use_cache = False
-    student: Any = add_adapters(model, lora) if lora else model
-    return Student(name, student.to(device), tokens)
+    student: Any = add_adapters(model, lora, checkpointing=checkpointing) if lora else model
+    return Student(name, student if quantized else student.to(device), tokens)
 
 
-def add_adapters(model: PreTrainedModel, lora: LoraSettings) -> Any:
-    """Freeze a model and put trainable low-rank adapters on its linear layers."""
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
+def add_adapters(
+    model: PreTrainedModel, lora: LoraSettings | PeftConfig, *, checkpointing: bool = False
+) -> Any:
+    """Freeze a model and put trainable adapters on it, low-rank ones on its linear layers or as described."""
+    if getattr(model, "is_quantized", False):
+        model = prepare_model_for_kbit_training(  # type: ignore[no-untyped-call]  # of peft
+            model, use_gradient_checkpointing=checkpointing
+        )
+    if isinstance(lora, LoraSettings):
+        lora = LoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=0.0,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        )
+    return get_peft_model(model, lora)
+
+
+def quantizing_obstacle(device: str, lora: LoraSettings | PeftConfig | None) -> str | None:
+    """What keeps a model from being held in four bits, as a sentence; None when nothing does."""
+    if lora is None:
+        return "A model in four bits cannot be trained itself: leave --qlora out, or --full."
+    if device != "cuda" or not torch.cuda.is_available():
+        return f"QLoRA needs a CUDA device, and this is {device}: leave --qlora out."
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return "QLoRA needs the package bitsandbytes: install it, or leave --qlora out."
+    return None
+
+
+def _four_bits() -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # of transformers
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16,
     )
-    return get_peft_model(model, config)
 
 
 def locate(name: str, *, allow_download: bool = False) -> str:

@@ -45,6 +45,12 @@ class StudentTokens:
         ids = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
         return [*ids, self.end_of_turn]
 
+    def text(self, text: str) -> list[int]:
+        """A prompt that is no conversation, read as it is."""
+        ids = list(self.tokenizer.encode(text, add_special_tokens=False))
+        begin = self.tokenizer.bos_token_id
+        return ids if begin is None or ids[:1] == [begin] else [begin, *ids]
+
     def spell(self, ids: Sequence[int], text: str) -> list[bytes] | None:
         """The bytes of a response's ids, none for the last; None when they do not join to the text."""
         pieces = self.vocabulary.spell(ids[:-1], text)
@@ -61,11 +67,35 @@ def student_tokens(tokenizer: Any) -> StudentTokens:
         raise TokenizerError(
             "The student has no chat template: choose a model that was tuned to follow instructions."
         )
+    return StudentTokens(tokenizer, _vocabulary(tokenizer), _end_of_turn(tokenizer))
+
+
+@frozen(eq=False)
+class PlainTokens(StudentTokens):
+    """The same for texts without a conversation, whose control tokens are meant as such."""
+
+    def response(self, text: str) -> list[int]:
+        """A continuation, encoded by itself so that it is the same after every prompt, and the text's end."""
+        ids = list(self.tokenizer.encode(text, add_special_tokens=False))
+        return ids if ids[-1:] == [self.end_of_turn] else [*ids, self.end_of_turn]
+
+
+def plain_tokens(tokenizer: Any) -> StudentTokens:
+    """Learn the same for texts that no chat template renders.
+
+    Raises:
+        TokenizerError: It has no end of a text, or tokens of unknown bytes.
+    """
+    if tokenizer.eos_token_id is None:
+        raise TokenizerError("The student's tokenizer has no token that ends a text.")
+    return PlainTokens(tokenizer, _vocabulary(tokenizer), int(tokenizer.eos_token_id))
+
+
+def _vocabulary(tokenizer: Any) -> TokenBytes:
     try:
-        vocabulary = read(tokenizer)
+        return read(tokenizer)
     except UnknownTokenizerError as error:
         raise TokenizerError(f"The student cannot be trained: {error}") from error
-    return StudentTokens(tokenizer, vocabulary, _end_of_turn(tokenizer))
 
 
 def _end_of_turn(tokenizer: Any) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.data_loader import prepare_data_loader  # type: ignore[import-untyped]
+from peft import PeftConfig
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer
@@ -17,11 +19,12 @@ from dorpo import processes
 from dorpo.batches import Batch, Group, collate
 from dorpo.configuration import DORPOConfig
 from dorpo.forward import bare, token_scores
-from dorpo.loss import DORPOLoss, dorpo_loss
-from dorpo.metrics import Metric
+from dorpo.intake import take_groups, take_model
+from dorpo.loss import dorpo_loss
 from dorpo.packing import deal, micro_batches
 from dorpo.probe import measured_obstacle
 from dorpo.reading import Reading, Way, choose_reading, drops_out, obstacle
+from dorpo.reporting import Report
 from dorpo.staged import staged_backward
 from dorpo.tree import attention_of
 
@@ -46,26 +49,49 @@ class DORPOTrainer(Trainer):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | str | Path,
         args: DORPOConfig,
-        train_dataset: Sequence[Group],
-        eval_dataset: Sequence[Group] | None = None,
+        train_dataset: Any,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        peft_config: PeftConfig | None = None,
         **others: Any,
     ) -> None:
-        """Take the groups as datasets; everything else is the Trainer's."""
+        """Take what TRL's ORPO trainer takes, by the same names.
+
+        Args:
+            model: A model, or the name, folder or GGUF file of one, see `dorpo.intake.take_model`.
+            args: The arguments of the training.
+            train_dataset: Preference rows as TRL has them, groups, rows of a store, or a store, see
+                `dorpo.intake.take_groups`.
+            eval_dataset: The same, or several of them by name.
+            processing_class: The student's tokenizer.
+            peft_config: Adapters to train instead of the model.
+            **others: The Trainer's: callbacks, optimizers and so on.
+
+        Raises:
+            ValueError: The model cannot be trained so, or the rows are in no known format.
+            dorpo.student.StudentError: There is no such model.
+        """
+        student, its_tokenizer = take_model(model, args, peft_config)
+        tokenizer = processing_class or its_tokenizer
+        several = isinstance(eval_dataset, dict)
+        evaluated = eval_dataset if several else {"": eval_dataset} if eval_dataset is not None else {}
+        held_out = {name: take_groups(data, args, student, tokenizer) for name, data in evaluated.items()}
         super().__init__(
-            model=model,
+            model=student,
             args=args,
             data_collator=collate,  # type: ignore[arg-type]  # a TypedDict is a dict
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            train_dataset=take_groups(train_dataset, args, student, tokenizer),
+            eval_dataset=held_out if several else held_out.get(""),
+            processing_class=tokenizer,
             **others,
         )
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise ValueError(
                 "DORPO trains with a whole model on every device: start it without FSDP and DeepSpeed."
             )
-        self._means: dict[str, dict[str, Metric]] = {"train": {}, "eval": {}}
+        self._report = Report()
         self.reading = self._choose_reading()
         self._held = False
 
@@ -104,6 +130,9 @@ class DORPOTrainer(Trainer):
         groups = [group for members in drawn for group in members]
         if not groups:
             return [], None
+        self._report.begin_step(
+            read=sum(map(self._size, groups)), apart=sum(group.tokens_apart for group in groups)
+        )
         weigh = self.args.loss_options.weight_of
         weight = torch.tensor(sum(weigh(float(group.weight)) for group in groups), device=device)
         batches = micro_batches(
@@ -141,7 +170,7 @@ class DORPOTrainer(Trainer):
             student = self.accelerator.unwrap_model(model)
             kl, logps = token_scores(student, inputs, way=self.reading.way)
         result = dorpo_loss(kl, logps, inputs, self.args.loss_options, total_weight=total)
-        self._remember(result, "train" if model.training else "eval")
+        self._report.add(result.metrics, "train" if model.training else "eval")
         return (result.loss, {}) if return_outputs else result.loss
 
     def training_step(
@@ -170,7 +199,7 @@ class DORPOTrainer(Trainer):
                 total_weight=None if weight is None else torch.as_tensor(weight),
                 low_memory=self.args.low_memory,
             )
-        self._remember(result, "train")
+        self._report.add(result.metrics, "train")
         return result.loss.detach()
 
     def prediction_step(
@@ -189,13 +218,7 @@ class DORPOTrainer(Trainer):
         """Add the means since the last report to what the Trainer reports."""
         during = "eval" if any(name.startswith("eval_") for name in logs) else "train"
         prefix = "eval_" if during == "eval" else ""
-        means = {name: metric.numbers() for name, metric in self._means[during].items()}
-        everywhere = processes.gathered(means)
-        for name in dict.fromkeys(name for means in everywhere for name in means):
-            totals, counts = zip(*(means[name] for means in everywhere if name in means), strict=True)
-            if sum(counts):
-                logs[prefix + name] = sum(totals) / sum(counts)
-        self._means[during] = {}
+        logs |= {prefix + name: value for name, value in self._report.take(during).items()}
         super().log(logs, start_time)
 
     def _choose_reading(self) -> Reading:
@@ -234,9 +257,3 @@ class DORPOTrainer(Trainer):
     def _can_stage(self, reading: Reading | None = None) -> bool:
         """Staged gradients bypass what scales them for float16."""
         return (reading or self.reading).way is Way.KV and not self.args.fp16
-
-    def _remember(self, result: DORPOLoss, during: str) -> None:
-        means = self._means[during]
-        for name, metric in result.metrics.items():
-            before = means.get(name)
-            means[name] = metric if before is None else before.plus(metric)

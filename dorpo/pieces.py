@@ -135,7 +135,9 @@ def _backward(piece: _Piece, slope: Tensor | None, seen: Prefix | None) -> None:
     reached = [] if slope is None else [(piece.states, slope)]
     if seen:
         pairs = zip(_tensors(piece.after), _tensors(seen), strict=True)
-        reached += [(tensor, leaf.grad) for tensor, leaf in pairs if leaf.grad is not None]
+        # Below the first adapter nothing asks for gradients.
+        asking = [(tensor, leaf.grad) for tensor, leaf in pairs if tensor.requires_grad]
+        reached += [(tensor, grad) for tensor, grad in asking if grad is not None]
     torch.autograd.backward([tensor for tensor, _ in reached], [slope for _, slope in reached])
 
 

@@ -301,6 +301,21 @@ def test_adapters_are_those_of_the_peft_config(tmp_path):
         train(tmp_path, [CHAT], model=running.model, tokenizer=byte_tokenizer(), peft_config=config)
 
 
+def test_adapters_that_leave_the_first_keys_alone_learn_the_same_in_every_way(tmp_path):
+    from peft import LoraConfig
+
+    learned = []
+    for args in ({}, {"low_memory": True}, {"prefix_sharing": "off"}):
+        config = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+        sgd = {"optim": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.0, **args}
+        running = train(tmp_path, [CHAT], tokenizer=byte_tokenizer(), peft_config=config, args=sgd)
+        learned.append(
+            torch.cat([p.detach().flatten() for p in running.model.parameters() if p.requires_grad])
+        )
+    for other in learned[1:]:
+        torch.testing.assert_close(other, learned[0], atol=1e-6, rtol=0)
+
+
 def test_a_store_and_its_rows_are_datasets_too(tmp_path, store, story):
     told = story(store)
     told.rejected("error")

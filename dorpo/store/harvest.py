@@ -22,7 +22,7 @@ FROM step
 JOIN session ON session.id = step.session_id
 JOIN text AS request ON request.id = session.request
 JOIN text AS script ON script.id = session.script
-WHERE step.id > ? ORDER BY step.id LIMIT ?
+WHERE step.id > ? AND session.instance = ? ORDER BY step.id LIMIT ?
 """
 
 # In a cycle, the worker's attempt before the user's amendment of it. Of words and runs, the last counts.
@@ -104,9 +104,9 @@ class HarvestedStep:
     attempts: tuple[HarvestedAttempt, ...]
 
 
-def read_steps(tables: Tables, after: int) -> tuple[list[HarvestedStep], int]:
-    """A slice of the steps after a place, and the place it reaches to; empty at the end."""
-    found = tables.all(_STEPS, after, _SLICE)
+def read_steps(tables: Tables, instance: str, after: int) -> tuple[list[HarvestedStep], int]:
+    """A slice of an instance's steps after a place, and the place it reaches to; empty at the end."""
+    found = tables.all(_STEPS, after, instance, _SLICE)
     return [_step(tables, record) for record in found], found[-1][0] if found else after
 
 

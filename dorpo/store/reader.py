@@ -66,15 +66,15 @@ class DatasetReader(DatasetFile):
             if not more:
                 return
 
-    def harvested_steps(self) -> Iterator[HarvestedStep]:
-        """Every step with its attempts and what became of them, in their order, without credentials.
+    def harvested_steps(self, instance: str) -> Iterator[HarvestedStep]:
+        """Every step of an instance's sessions with its attempts and what became of them, in their order.
 
-        Read in short slices, as `rows`.
+        Credentials are taken out. Read in short slices, as `rows`.
         """
         reached = 0
         while True:
             with self._tables.read():
-                found, reached = read_steps(self._tables, reached)
+                found, reached = read_steps(self._tables, instance, reached)
             if not found:
                 return
             yield from found

@@ -144,6 +144,9 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
 
 def _add_optimize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--instance", default="script", metavar="NAME", help="whose sessions are learned from (script)"
+    )
+    parser.add_argument(
         "--agent",
         action="append",
         dest="agents",

@@ -119,7 +119,7 @@ def test_prompts_that_quote_from_a_deleted_session_go_too(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PRECISION_SHAKING_HOME", str(tmp_path))
-    folder = tmp_path / "programs" / "worker" / "a-b-00000000"
+    folder = tmp_path / "programs" / "script-worker" / "a-b-00000000"
     folder.mkdir(parents=True)
     for name, uid in (("current", "first"), ("previous", "second")):
         (folder / f"{name}.json").write_text(json.dumps({"made_of": [f"{uid}/0"]}))

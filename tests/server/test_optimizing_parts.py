@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+import random
+from itertools import product
+
 import pytest
 from scripted_teacher import ScriptedTeacher, work
 
@@ -9,10 +13,11 @@ from dorpo.store import HarvestedAttempt, HarvestedStep
 from precision_shaking.sape.adapter import Exchange, WorkerAdapter
 from precision_shaking.sape.agents import Agents
 from precision_shaking.sape.channel import DirectChannel
+from precision_shaking.sape.optimizing.comparing import MIN_EXAMPLES, compare, interval
 from precision_shaking.sape.optimizing.compiling import choose_demos
 from precision_shaking.sape.optimizing.data import MIN_TRAIN, Example, Rejected, examples, split
 from precision_shaking.sape.optimizing.equipping import EquippedChannel
-from precision_shaking.sape.optimizing.metrics import compare, judge, similarity
+from precision_shaking.sape.optimizing.metrics import judge, similarity
 from precision_shaking.sape.optimizing.programs import Program, folder, load, save, without_leftovers
 from precision_shaking.sape.teachers import connect, parse_teacher
 
@@ -99,18 +104,16 @@ def places(found):
 
 def test_a_session_is_never_on_both_sides():
     parts = split([one(f"s{n}", number) for n in range(10) for number in range(3)])
-    assert parts.by == "session"
     assert parts.held_out
     assert not places(parts.train) & places(parts.held_out)
     assert len(parts.train) + len(parts.held_out) == 30
 
 
-def test_of_few_sessions_a_step_is_never_on_both_sides():
-    # Several feedbacks were given in each step.
+def test_one_session_is_not_divided():
+    # However many steps it has, and however many feedbacks in each.
     parts = split([one("s", number, text=f"{number} {n}") for number in range(8) for n in range(2)])
-    assert parts.by == "step"
-    assert parts.held_out
-    assert not {e.place for e in parts.train} & {e.place for e in parts.held_out}
+    assert not parts.held_out
+    assert not parts.enough
 
 
 def test_the_same_question_is_never_on_both_sides():
@@ -129,7 +132,7 @@ def test_what_the_program_in_use_was_made_of_is_not_held_out():
     assert not split(found, everything).enough
 
 
-@pytest.mark.parametrize(("count", "enough"), [(0, False), (4, False), (5, True)])
+@pytest.mark.parametrize(("count", "enough"), [(0, False), (8, False), (9, True)])
 def test_too_little_is_known(count, enough):
     parts = split([one(f"s{n}") for n in range(count)])
     assert parts.enough is enough
@@ -186,12 +189,45 @@ def test_similarity_counts_words():
     assert similarity("abc", "cba") == 0.0
 
 
-def test_only_better_is_better():
-    assert not compare([0.5, 0.5], [0.5, 0.5]).improved
-    assert not compare([1.0, 0.5], [0.0, 0.5]).improved
-    found = compare([0.0, 1.0, 0.5], [1.0, 0.5, 0.5])
-    assert found.improved
-    assert (found.better, found.worse) == (1, 1)
+@pytest.mark.parametrize(
+    ("before", "after", "improved"),
+    [
+        ([0.0] * 6, [1.0] * 6, True),
+        ([0.0] * 5, [1.0] * 5, False),
+        ([0.5] * 40, [0.5] * 40, False),
+        ([0.0] * 6, [1.0] * 5 + [0.0], False),
+        ([0.0] * 7, [1.0] * 6 + [0.0], True),
+        ([0.0] * 9 + [1.0] * 3, [1.0] * 7 + [0.0] * 5, False),
+        ([0.0] * 30 + [1.0] * 10, [1.0] * 25 + [0.0] * 15, True),
+        ([1.0] * 6, [0.0] * 6, False),
+    ],
+)
+def test_only_what_luck_would_rarely_do_is_better(before, after, improved):
+    found = compare(before, after)
+    assert found.improved is improved
+    assert found.low <= found.after - found.before <= found.high
+    assert compare(before, after) == found
+
+
+def test_the_interval_is_the_permutation_test_turned_round():
+    """A change is in it as long as its sign-flip test does not reject it at 2.5 % on either side."""
+    changes = [0.4, -0.1, 0.25, 0.3, 0.05, 0.6, -0.2, 0.35]
+    low, high = interval(changes)
+    for wanted in (low - 0.001, low + 0.001, high - 0.001, high + 0.001):
+        rest = [change - wanted for change in changes]
+        flips = [sum(map(operator.mul, rest, signs)) for signs in product((1, -1), repeat=len(rest))]
+        above = sum(flip >= sum(rest) for flip in flips) / len(flips)
+        below = sum(flip <= sum(rest) for flip in flips) / len(flips)
+        assert (min(above, below) > 0.025) == (low <= wanted <= high)
+
+
+def test_a_program_that_is_as_good_is_rarely_taken_for_better():
+    draw = random.Random(1)  # noqa: S311 - always the same
+    taken = 0
+    for _ in range(400):
+        scores = [[draw.random() for _ in range(MIN_EXAMPLES + 2)] for _ in range(2)]
+        taken += compare(*scores).improved
+    assert 0 < taken <= 400 * 0.05
 
 
 def test_demos_show_every_verdict_and_stay_short():
@@ -205,23 +241,30 @@ def test_demos_show_every_verdict_and_stay_short():
 
 
 def program(**more):
-    given = {"agent": "worker", "teacher": "a/b", "method": "few-shot", "state": {}, "made_of": ("s/0",)}
+    given = {
+        "instance": "script",
+        "agent": "worker",
+        "teacher": "a/b",
+        "method": "few-shot",
+        "state": {},
+        "made_of": ("s/0",),
+    }
     return Program(**{**given, "score": 0.5, "dspy": "3.4.1", **more})
 
 
 def test_a_program_comes_back_and_the_one_before_it_is_kept(tmp_path):
     path = save(tmp_path, program())
     save(tmp_path, program(score=0.75))
-    assert load(tmp_path, "worker", "a/b") == program(score=0.75)
+    assert load(tmp_path, "script", "worker", "a/b") == program(score=0.75)
     assert path.with_name("previous.json").exists()
     assert sorted(file.name for file in path.parent.iterdir()) == ["current.json", "previous.json"]
 
 
 def test_teachers_never_share_a_folder(tmp_path):
     names = ["a/b", "a-b", "a/b:c", "a/b c", "../../a", "a/" + "b" * 300]
-    folders = {folder(tmp_path, "worker", name) for name in names}
+    folders = {folder(tmp_path, "script", "worker", name) for name in names}
     assert len(folders) == len(names)
-    assert all(place.parent == tmp_path / "programs" / "worker" for place in folders)
+    assert all(place.parent == tmp_path / "programs" / "script-worker" for place in folders)
 
 
 def test_no_model_and_no_log_probabilities_are_kept():
@@ -234,7 +277,7 @@ async def ask_twice(home, said):
     """What the worker was asked, each time."""
     with ScriptedTeacher({"worker": [work(NEW)]}) as server:
         teacher = connect(parse_teacher(server.teacher("openai/b")))
-        channel = EquippedChannel(DirectChannel(), home, said.append)
+        channel = EquippedChannel(DirectChannel(), "script", home, said.append)
         inputs = {"instruction": "do", "current_script": BASE}
         for _ in range(2):
             await channel.ask(

@@ -100,7 +100,7 @@ def _equipped(channel: Channel, instance: Instance) -> Channel:
     """The same way, for agents with the programs that were optimised for them, if they are to have any."""
     if not instance.optimized:
         return channel
-    return EquippedChannel(channel, default_path().parent, _log)
+    return EquippedChannel(channel, instance.name, default_path().parent, _log)
 
 
 def _dataset(db: str | None) -> Path:

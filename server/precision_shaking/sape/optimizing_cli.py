@@ -16,6 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from dorpo.store import Store, StoreError, default_path
+from precision_shaking.sape.instances.catalogue import find
+from precision_shaking.sape.instances.declaration import Instance
+from precision_shaking.sape.instances.loading import DeclarationError, to_tables
+from precision_shaking.sape.instances.workspace import workspace_of
+from precision_shaking.sape.optimizing.comparing import Comparison, compare
 from precision_shaking.sape.optimizing.data import (
     AGENTS,
     MIN_HELD_OUT,
@@ -25,7 +30,7 @@ from precision_shaking.sape.optimizing.data import (
     split,
 )
 from precision_shaking.sape.optimizing.job import FEW_SHOT, GEPA, Compiled, Job, Task
-from precision_shaking.sape.optimizing.metrics import METRICS, compare
+from precision_shaking.sape.optimizing.metrics import METRICS
 from precision_shaking.sape.optimizing.process import OptimizingError, compile_programs
 from precision_shaking.sape.optimizing.programs import Program, ProgramError, load, save, undo
 from precision_shaking.sape.teachers import EMBEDDED, TeacherError, parse_teacher
@@ -45,6 +50,7 @@ _NOUNS = {
 class _Choice:
     """What the user asked for."""
 
+    instance: Instance
     agents: tuple[str, ...]
     teacher: TeacherAccess
     method: str
@@ -62,7 +68,7 @@ def run_optimize(args: argparse.Namespace) -> int:
     try:
         choice = _choice(args)
         report = _undo(choice) if args.undo else asyncio.run(_optimize(choice))
-    except (OptimizingError, ProgramError, StoreError, TeacherError) as error:
+    except (DeclarationError, OptimizingError, ProgramError, StoreError, TeacherError) as error:
         sys.stderr.write(f"precision-shaking: {error}\n")
         return _UNUSABLE
     except KeyboardInterrupt:
@@ -76,6 +82,12 @@ def run_optimize(args: argparse.Namespace) -> int:
 
 
 def _choice(args: argparse.Namespace) -> _Choice:
+    instance = find(args.instance, workspace_of([Path.cwd()]))
+    if not instance.optimized:
+        raise OptimizingError(
+            f"Sessions of {instance.name} do not use optimised prompts: set `optimized = true` in a "
+            "declaration of your own that extends it."
+        )
     teacher = parse_teacher(args.teacher or _DEFAULT_TEACHER)
     if args.method == GEPA and not args.undo and teacher.name.startswith(EMBEDDED):
         raise OptimizingError(
@@ -87,7 +99,7 @@ def _choice(args: argparse.Namespace) -> _Choice:
         teacher = evolve(teacher, api_key=os.environ.get("PRECISION_SHAKING_API_KEY"))
     database = Path(args.db) if args.db else default_path()
     agents = tuple(agent for agent in AGENTS if not args.agents or agent in args.agents)
-    return _Choice(agents, teacher, args.method, database, default_path().parent, args.json)
+    return _Choice(instance, agents, teacher, args.method, database, default_path().parent, args.json)
 
 
 # Optimising
@@ -95,18 +107,19 @@ def _choice(args: argparse.Namespace) -> _Choice:
 
 async def _optimize(choice: _Choice) -> dict[str, Any]:
     with Store.open(choice.database, create=False) as store:
-        found = examples(store.harvested_steps())
+        found = examples(store.harvested_steps(choice.instance.name))
     programs = {agent: _in_use(choice, agent) for agent in choice.agents}
     splits = {agent: split(found[agent], _made_of(programs[agent])) for agent in choice.agents}
     able = [agent for agent in choice.agents if splits[agent].enough]
     lacking = {agent: _lack(agent, splits[agent]) for agent in choice.agents if agent not in able}
     if not able:
-        raise OptimizingError(f"There is too little to learn from: {'; '.join(lacking.values())}.")
+        counts = "; ".join(lacking.values())
+        raise OptimizingError(f"Sessions of {choice.instance.name} are too few to learn from: {counts}.")
     tasks = tuple(Task(agent, splits[agent], _state(programs[agent])) for agent in able)
     waiting = Console(stderr=True, highlight=False)
     with waiting.status("starting"):
         compiled = await compile_programs(
-            Job(choice.teacher, choice.method, tasks),
+            Job(choice.teacher, choice.method, to_tables(choice.instance), tasks),
             lambda line: waiting.print(line, style="dim") if waiting.is_terminal else None,
         )
     # Only now, so that whoever stops before changes nothing.
@@ -121,6 +134,7 @@ def _decide(choice: _Choice, parts: Split, compiled: Compiled) -> dict[str, Any]
     place = None
     if found.improved:
         program = Program(
+            instance=choice.instance.name,
             agent=compiled.agent,
             teacher=choice.teacher.name,
             method=choice.method,
@@ -135,19 +149,30 @@ def _decide(choice: _Choice, parts: Split, compiled: Compiled) -> dict[str, Any]
         "metric": METRICS[compiled.agent],
         "train": len(parts.train),
         "held_out": len(parts.held_out),
-        "held_out_by": parts.by,
         "before": found.before,
         "after": found.after,
+        "interval": [found.low, found.high],
         "better": found.better,
         "worse": found.worse,
         "kept": "new" if found.improved else "old",
+        "why": _reason(found),
         "program": place,
     }
 
 
+def _reason(found: Comparison) -> str:
+    """Why a program was kept, in a sentence."""
+    counts = f"{found.better} of {found.examples} held-out examples better, {found.worse} worse"
+    if found.improved:
+        return f"installed the new prompt: {counts}; sessions use it from the next one on."
+    if found.after > found.before:
+        return f"kept the old prompt: {counts}; that can be chance."
+    return f"kept the old prompt: {counts}; the new one is no better."
+
+
 def _in_use(choice: _Choice, agent: str) -> Program | None:
     try:
-        return load(choice.home, agent, choice.teacher.name)
+        return load(choice.home, choice.instance.name, agent, choice.teacher.name)
     except ProgramError as error:
         # Sessions do without it as well, and the new one takes its place.
         sys.stderr.write(f"precision-shaking: {error}\n")
@@ -168,6 +193,7 @@ def _lack(agent: str, parts: Split) -> str:
     count = f"the {agent} has {whole} {_NOUNS[agent]}"
     if whole < MIN_TRAIN + MIN_HELD_OUT:
         return f"{count} of {MIN_TRAIN + MIN_HELD_OUT} needed"
+    # A session is never divided, and what the program in use has learned from is no measure for it.
     return f"{count}, of which {len(parts.held_out)} of {MIN_HELD_OUT} can be held out"
 
 
@@ -175,10 +201,11 @@ def _lack(agent: str, parts: Split) -> str:
 
 
 def _undo(choice: _Choice) -> dict[str, Any]:
-    undone = [agent for agent in choice.agents if undo(choice.home, agent, choice.teacher.name)]
+    whose = choice.instance.name
+    undone = [agent for agent in choice.agents if undo(choice.home, whose, agent, choice.teacher.name)]
     if not undone:
         raise OptimizingError(f"There is no program for {choice.teacher.name} to take back.")
-    now = {agent: load(choice.home, agent, choice.teacher.name) for agent in undone}
+    now = {agent: load(choice.home, whose, agent, choice.teacher.name) for agent in undone}
     return _report(
         choice, [{"agent": agent, "kept": "previous" if now[agent] else "none"} for agent in undone]
     )
@@ -188,7 +215,12 @@ def _undo(choice: _Choice) -> dict[str, Any]:
 
 
 def _report(choice: _Choice, agents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {"teacher": choice.teacher.name, "method": choice.method, "agents": [dict(one) for one in agents]}
+    return {
+        "instance": choice.instance.name,
+        "teacher": choice.teacher.name,
+        "method": choice.method,
+        "agents": [dict(one) for one in agents],
+    }
 
 
 def _show(report: Mapping[str, Any], console: Console) -> None:
@@ -208,20 +240,21 @@ def _line(agent: Mapping[str, Any]) -> str:
             return f"{agent['agent']}: the previous program is back."
         case "none":
             return f"{agent['agent']}: works without a program again."
-        case "new":
-            told = "the new program is used from the next session on."
         case _:
-            told = "stays as it is, the new program is not better."
-    return f"{agent['agent']} (by {agent['metric']}): {told}"
+            return f"{agent['agent']} (by {agent['metric']}): {agent['why']}"
 
 
 def _show_scores(teacher: str, agents: Sequence[Mapping[str, Any]], console: Console) -> None:
-    table = Table(title=f"{teacher}, on steps that were not learned from", title_justify="left")
+    table = Table(title=f"{teacher}, on sessions that were not learned from", title_justify="left")
     table.add_column("agent")
-    for column in ("learned from", "held out", "before", "after", "better", "worse"):
+    # Narrow enough for a terminal of 80 columns.
+    for column in ("learned", "held out", "before", "after", "change (95 %)"):
         table.add_column(column, justify="right")
+    table.add_column("decision")
     for one in agents:
         counts = (str(one[name]) for name in ("train", "held_out"))
         scores = (f"{one[name]:.3f}" for name in ("before", "after"))
-        table.add_row(one["agent"], *counts, *scores, str(one["better"]), str(one["worse"]))
+        change = "{:+.2f} … {:+.2f}".format(*one["interval"])
+        decision = "installed" if one["kept"] == "new" else "kept old"
+        table.add_row(one["agent"], *counts, *scores, change, decision)
     console.print(table)

@@ -20,6 +20,8 @@ import cattrs
 
 from dorpo.store import default_path
 from precision_shaking.sape.environment import quieten
+from precision_shaking.sape.instances.declaration import Instance
+from precision_shaking.sape.instances.loading import to_instance
 from precision_shaking.sape.optimizing.job import GEPA, Compiled, Job, Message, Task
 from precision_shaking.sape.teachers import Teacher, TeacherError, connect
 
@@ -71,8 +73,9 @@ async def _work(job: Job, send: Send) -> None:
         teacher = connect(job.teacher)
         # The answers are only judged; as soft labels they would be copied into the programs.
         teacher.top_logprobs = None
+        instance = to_instance(job.instance, "the declaration")
         for task in job.tasks:
-            await _optimize(task, job.method, teacher, send)
+            await _optimize(task, instance, job.method, teacher, send)
     except TeacherError as error:
         send(Message(failure=str(error)))
     except ImportError as error:
@@ -83,26 +86,26 @@ async def _work(job: Job, send: Send) -> None:
         send(Message(failure=f"The optimizer stumbled over {type(error).__name__}: {error}"))
 
 
-async def _optimize(task: Task, method: str, teacher: Teacher, send: Send) -> None:
+async def _optimize(task: Task, instance: Instance, method: str, teacher: Teacher, send: Send) -> None:
     from precision_shaking.sape.agents import Agents
     from precision_shaking.sape.optimizing.compiling import few_shot, measure
     from precision_shaking.sape.optimizing.equipping import equip
     from precision_shaking.sape.optimizing.programs import without_leftovers
     from precision_shaking.sape.optimizing.reflecting import gepa
 
-    plain = getattr(Agents.for_scripts(), task.agent)
+    plain = getattr(Agents.of(instance), task.agent)
     old = _in_use(plain, task.state)
     held_out = task.split.held_out
     send(Message(f"{task.agent}: asking {len(held_out)} held-out questions as it is"))
-    before = await measure(old, teacher, held_out)
+    before = await measure(old, teacher, held_out, instance)
     send(Message(f"{task.agent}: learning from {len(task.split.train)} ({method})"))
     if method == GEPA:
-        module = await gepa(plain, teacher, task.split.train)
+        module = await gepa(plain, teacher, task.split.train, instance)
     else:
         module = few_shot(plain, task.split.train, embedded=teacher.embedded)
     state: dict[str, Any] = without_leftovers(module.dump_state())
     send(Message(f"{task.agent}: asking the same questions again"))
-    after = await measure(equip(plain, state), teacher, held_out)
+    after = await measure(equip(plain, state), teacher, held_out, instance)
     scores = ([one.score for one in before], [one.score for one in after])
     send(Message(compiled=Compiled(task.agent, state, version("dspy"), *map(tuple, scores))))
 

@@ -14,6 +14,9 @@ import dspy
 from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.agents import Agent, Reply, ask
 from precision_shaking.sape.execution import execute, trim_traceback
+from precision_shaking.sape.instances.declaration import Instance
+from precision_shaking.sape.instances.documents import DocumentFaultError
+from precision_shaking.sape.instances.executing import Sandboxed
 from precision_shaking.sape.optimizing.data import Example
 from precision_shaking.sape.optimizing.metrics import Judgement, judge, unreadable
 from precision_shaking.sape.teachers import Teacher, TeacherError
@@ -52,7 +55,9 @@ def choose_demos(train: Sequence[Example], longest: int) -> list[Example]:
     return chosen
 
 
-async def measure(agent: Agent, teacher: Teacher, examples: Sequence[Example]) -> list[Judgement]:
+async def measure(
+    agent: Agent, teacher: Teacher, examples: Sequence[Example], instance: Instance
+) -> list[Judgement]:
     """Ask each example once, as a session would first ask it, and judge the answers.
 
     Raises:
@@ -62,7 +67,7 @@ async def measure(agent: Agent, teacher: Teacher, examples: Sequence[Example]) -
 
     async def one(example: Example) -> Judgement:
         async with free:
-            return await _examine(agent, teacher, example)
+            return await _examine(agent, teacher, example, instance)
 
     tasks = [asyncio.ensure_future(one(example)) for example in examples]
     try:
@@ -72,20 +77,28 @@ async def measure(agent: Agent, teacher: Teacher, examples: Sequence[Example]) -
             task.cancel()
 
 
-async def _examine(agent: Agent, teacher: Teacher, example: Example) -> Judgement:
+async def _examine(agent: Agent, teacher: Teacher, example: Example, instance: Instance) -> Judgement:
     try:
         reply = await _patiently(agent, teacher, example)
     except TeacherError as error:
         if not error.passing:
             raise
         return unreadable(str(error))
-    return unreadable(reply.why) if reply.fields is None else await judged(agent.name, example, reply.fields)
+    if reply.fields is None:
+        return unreadable(reply.why)
+    return await judged(agent.name, example, reply.fields, instance)
 
 
-async def judged(agent: str, example: Example, fields: dict[str, Any]) -> Judgement:
-    """Judge an answer; a script is run for it."""
+async def judged(agent: str, example: Example, fields: dict[str, Any], instance: Instance) -> Judgement:
+    """Judge an answer; where sessions run the document itself, it is run for that."""
     error = None
     if agent == "worker":
+        try:
+            script = instance.document.read(example.inputs["current_script"], fields["script"], None)
+        except DocumentFaultError as fault:
+            return unreadable(str(fault))
+        fields = {**fields, "script": script}
+    if agent == "worker" and isinstance(instance.executing, Sandboxed):
         name = PurePath(example.document).name or "script.py"
         run = await execute(fields["script"], file_name=name, language=example.language)
         # As in a session: only this is the script's own fault.

@@ -13,16 +13,15 @@ from attrs import frozen
 
 from dorpo.store import HarvestedAttempt, HarvestedStep
 from precision_shaking.sape.execution import trim_traceback
+from precision_shaking.sape.optimizing.comparing import MIN_EXAMPLES
 from precision_shaking.sape.setbacks import setback_inputs
 from precision_shaking.sape.vocabulary import Reason, Setback
 
 AGENTS = ("planner", "lead", "worker", "analyzer")
-MIN_TRAIN, MIN_HELD_OUT = 3, 2
+MIN_TRAIN, MIN_HELD_OUT = 3, MIN_EXAMPLES
 _HELD_OUT_SHARE = 0.3
 # Each is asked of the teacher twice: once for the old program, once for the new.
 _MOST_HELD_OUT, _MOST_TRAIN = 40, 120
-# From so many sessions on, a whole one is held out: its steps resemble each other.
-_ENOUGH_SESSIONS = 4
 
 
 @frozen
@@ -64,13 +63,8 @@ class Example:
 
 @frozen
 class Split:
-    """Examples to learn from and examples to be examined with.
+    """Examples to learn from and examples to be examined with; a session lies wholly on one side."""
 
-    Attributes:
-        by: session or step: what lies wholly on one side.
-    """
-
-    by: str
     train: tuple[Example, ...] = ()
     held_out: tuple[Example, ...] = ()
 
@@ -101,30 +95,30 @@ def examples(steps: Iterable[HarvestedStep]) -> dict[str, list[Example]]:
 def split(found: Sequence[Example], seen: frozenset[str] = frozenset()) -> Split:
     """Hold examples out, always the same ones of the same data.
 
-    Examples with the same inputs stay together too, wherever they come from.
+    The steps of a session resemble each other, so they stay together, and so do examples with the same
+    inputs, wherever they come from.
 
     Args:
         found: All examples of an agent.
         seen: Places that the program in use was made of; held out, they would flatter it.
     """
-    by = "session" if len({example.session for example in found}) >= _ENOUGH_SESSIONS else "step"
-    wanted = min(_MOST_HELD_OUT, ceil(len(found) * _HELD_OUT_SHARE))
+    wanted = min(_MOST_HELD_OUT, max(MIN_HELD_OUT, ceil(len(found) * _HELD_OUT_SHARE)))
     held_out: list[Example] = []
     train: list[Example] = []
-    for group in sorted(_groups(found, by), key=_rank):
+    for group in sorted(_groups(found), key=_rank):
         known = any(example.place in seen for example in group)
         left = len(found) - len(held_out) - len(group)
         if known or len(held_out) >= wanted or left < MIN_TRAIN:
             train += group
         else:
             held_out += group
-    return Split(by, tuple(train[:_MOST_TRAIN]), tuple(held_out))
+    return Split(tuple(train[:_MOST_TRAIN]), tuple(held_out))
 
 
-def _groups(found: Sequence[Example], by: str) -> list[list[Example]]:
+def _groups(found: Sequence[Example]) -> list[list[Example]]:
     groups: list[tuple[set[str], list[Example]]] = []
     for example in found:
-        keys = {example.session if by == "session" else example.place, _fingerprint(example)}
+        keys = {example.session, _fingerprint(example)}
         members = [example]
         touching = [group for group in groups if group[0] & keys]
         for group in touching:

@@ -43,11 +43,13 @@ class EquippedChannel:
 
     Attributes:
         inner: The way to the teachers.
+        instance: Whose agents they are.
         home: The user's data folder.
         warn: Told, in a line, of each program that cannot be used: the agent then works without.
     """
 
     inner: Channel
+    instance: str
     home: Path
     warn: Callable[[str], None]
     _equipped: dict[tuple[str, str], Agent] = field(factory=dict, init=False)
@@ -76,7 +78,7 @@ class EquippedChannel:
 
     def _equip(self, agent: Agent, teacher: str) -> Agent:
         try:
-            program = load(self.home, agent.name, teacher)
+            program = load(self.home, self.instance, agent.name, teacher)
             return agent if program is None else equip(agent, program.state)
         except ProgramError as error:
             self.warn(f"{error} The {agent.name} works without it.")

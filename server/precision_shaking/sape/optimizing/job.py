@@ -34,11 +34,13 @@ class Job:
     Attributes:
         teacher: Who is asked.
         method: `FEW_SHOT` or `GEPA`.
+        instance: Whose agents, as `to_tables` gives it.
         tasks: One after the other.
     """
 
     teacher: TeacherAccess
     method: str
+    instance: dict[str, Any]
     tasks: tuple[Task, ...]
 
 

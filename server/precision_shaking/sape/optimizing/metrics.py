@@ -1,4 +1,4 @@
-"""How good an answer is, by what the user decided of others; and whether a new program is better.
+"""How good an answer is, by what the user decided of others.
 
 The scores compare with what was accepted before. They say that a program does what the user wanted then, not
 that the user would accept what it writes now: only asking them says that.
@@ -7,9 +7,8 @@ that the user would accept what it writes now: only asking them says that.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from difflib import SequenceMatcher
-from statistics import fmean
 from typing import Any
 
 from attrs import frozen
@@ -36,35 +35,6 @@ class Judgement:
 
     score: float
     feedback: str
-
-
-@frozen
-class Comparison:
-    """An old and a new program on the same held-out examples.
-
-    Attributes:
-        before: The old one's mean score.
-        after: The new one's.
-        better: Examples on which the new one scores higher.
-        worse: Examples on which it scores lower.
-    """
-
-    before: float
-    after: float
-    better: int
-    worse: int
-
-    @property
-    def improved(self) -> bool:
-        """Whether the new program is to be kept; as good is not better."""
-        return self.after > self.before
-
-
-def compare(before: Sequence[float], after: Sequence[float]) -> Comparison:
-    """Compare scores of the same examples in the same order, at least one."""
-    pairs = list(zip(before, after, strict=True))
-    better, worse = sum(new > old for old, new in pairs), sum(new < old for old, new in pairs)
-    return Comparison(fmean(before), fmean(after), better, worse)
 
 
 def unreadable(why: str) -> Judgement:

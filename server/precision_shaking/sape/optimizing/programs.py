@@ -1,4 +1,4 @@
-"""Optimised programs on disk: one for each agent and teacher, and the one before it.
+"""Optimised programs on disk: one for each instance's agent and teacher, and the one before it.
 
 A program holds examples out of the user's own scripts, so only they can read it. It is never more than an
 improvement: one that cannot be used is left out, and the agent works without.
@@ -32,7 +32,8 @@ class Program:
     """What an agent is to be prompted with.
 
     Attributes:
-        agent: Whose it is.
+        instance: Whose agent it is for.
+        agent: Which.
         teacher: The model that it was measured with.
         method: few-shot or gepa.
         state: DSPy's own state of the module, without a language model.
@@ -42,6 +43,7 @@ class Program:
         format: Of this file.
     """
 
+    instance: str
     agent: str
     teacher: str
     method: str
@@ -52,10 +54,11 @@ class Program:
     format: int = FORMAT
 
 
-def folder(home: Path, agent: str, teacher: str) -> Path:
+def folder(home: Path, instance: str, agent: str, teacher: str) -> Path:
     """Where the programs of an agent for a teacher lie; names that differ never share a folder."""
     slug = re.sub(r"[^\w.-]+", "-", teacher)[:_LONGEST_NAME].strip(".-")
-    return home / "programs" / agent / f"{slug}-{hashlib.sha256(teacher.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(teacher.encode()).hexdigest()[:8]
+    return home / "programs" / f"{instance}-{agent}" / f"{slug}-{digest}"
 
 
 def save(home: Path, program: Program) -> Path:
@@ -64,7 +67,7 @@ def save(home: Path, program: Program) -> Path:
     Raises:
         ProgramError: It cannot be written.
     """
-    place = folder(home, program.agent, program.teacher)
+    place = folder(home, program.instance, program.agent, program.teacher)
     current = place / _CURRENT
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -77,13 +80,13 @@ def save(home: Path, program: Program) -> Path:
     return current
 
 
-def undo(home: Path, agent: str, teacher: str) -> bool:
+def undo(home: Path, instance: str, agent: str, teacher: str) -> bool:
     """Go back to the previous program, or to none; whether there was anything to undo.
 
     Raises:
         ProgramError: The folder refuses.
     """
-    place = folder(home, agent, teacher)
+    place = folder(home, instance, agent, teacher)
     current, previous = place / _CURRENT, place / _PREVIOUS
     if not current.exists():
         return False
@@ -97,20 +100,21 @@ def undo(home: Path, agent: str, teacher: str) -> bool:
     return True
 
 
-def load(home: Path, agent: str, teacher: str) -> Program | None:
+def load(home: Path, instance: str, agent: str, teacher: str) -> Program | None:
     """The current program; None when there is none.
 
     Raises:
         ProgramError: It cannot be used.
     """
-    path = folder(home, agent, teacher) / _CURRENT
+    path = folder(home, instance, agent, teacher) / _CURRENT
     try:
         program = cattrs.structure(json.loads(path.read_text("utf-8")), Program)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, cattrs.BaseValidationError) as error:
         raise _unusable(path) from error
-    if (program.format, program.agent, program.teacher) != (FORMAT, agent, teacher):
+    found = (program.format, program.instance, program.agent, program.teacher)
+    if found != (FORMAT, instance, agent, teacher):
         raise _unusable(path)
     return program
 

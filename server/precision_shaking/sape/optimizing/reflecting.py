@@ -14,6 +14,7 @@ import dspy
 
 from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.agents import Agent, wanted_options
+from precision_shaking.sape.instances.declaration import Instance
 from precision_shaking.sape.optimizing.compiling import AT_A_TIME, dspy_example, judged
 from precision_shaking.sape.optimizing.data import Example
 from precision_shaking.sape.teachers import Teacher
@@ -22,9 +23,9 @@ from precision_shaking.sape.teachers import Teacher
 _CALLS_EACH, _LEAST_CALLS = 8, 60
 
 
-async def gepa(agent: Agent, teacher: Teacher, train: Sequence[Example]) -> dspy.Module:
+async def gepa(agent: Agent, teacher: Teacher, train: Sequence[Example], instance: Instance) -> dspy.Module:
     """The agent's module with instructions that the teacher wrote."""
-    desk = _Desk(agent, teacher, asyncio.get_running_loop())
+    desk = _Desk(agent, teacher, instance, asyncio.get_running_loop())
     optimizer = dspy.GEPA(
         metric=desk.metric,
         max_metric_calls=max(_LEAST_CALLS, _CALLS_EACH * len(train)),
@@ -52,9 +53,12 @@ class _Asked(dspy.Module):  # type: ignore[misc] # dspy is untyped
 class _Desk:
     """Where DSPy's threads hand in what has to be done on the loop; they wait for it there."""
 
-    def __init__(self, agent: Agent, teacher: Teacher, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, agent: Agent, teacher: Teacher, instance: Instance, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.agent = agent
         self.teacher = teacher
+        self._instance = instance
         self._loop = loop
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -80,6 +84,6 @@ class _Desk:
         pred_trace: Any = None,  # noqa: ARG002
     ) -> dspy.Prediction:
         """A score, and what the user said, for GEPA to read."""
-        work = judged(self.agent.name, gold.case, dict(pred.items()))
+        work = judged(self.agent.name, gold.case, dict(pred.items()), self._instance)
         judgement = asyncio.run_coroutine_threadsafe(work, self._loop).result()
         return dspy.Prediction(score=judgement.score, feedback=judgement.feedback)

@@ -70,8 +70,9 @@ export async function askSession<T extends { uid: string; uri: string; request: 
 }
 
 /** What shall become of a session that broke off? */
-export async function askOffered(question: string): Promise<string | undefined> {
-  return vscode.window.showInformationMessage(question, "Resume", "Abandon", "Later");
+export async function askOffered(question: string, resumable: boolean): Promise<string | undefined> {
+  const ways = resumable ? ["Resume", "Abandon", "Later"] : ["Abandon", "Later"];
+  return vscode.window.showInformationMessage(question, ...ways);
 }
 
 /** Tell why a session broke off; whether to go on with it at once. */

@@ -77,6 +77,7 @@ export const openSessions = {
         steps: number,
         text,
         teachers: list(text),
+        problem: text,
       }),
     ),
   }),

@@ -38,7 +38,9 @@ export class Resuming implements vscode.Disposable {
       return;
     }
     const chosen = await askSession(sessions.map((session) => ({ ...session, uid: session.session })));
-    if (chosen) {
+    if (chosen?.problem) {
+      await this.offer(chosen);
+    } else if (chosen) {
       await this.resume(chosen.session, chosen.uri);
     }
   }
@@ -80,9 +82,11 @@ export class Resuming implements vscode.Disposable {
     }
   }
 
-  private async offer({ session, uri, step, steps }: OpenSession): Promise<void> {
+  private async offer({ session, uri, step, steps, problem }: OpenSession): Promise<void> {
     const place = steps === 0 ? "its plan" : `step ${step + 1}/${steps}`;
-    const chosen = await askOffered(`The session on ${fileName(uri)} stopped at ${place}. Resume?`);
+    const chosen = problem
+      ? await askOffered(`The session on ${fileName(uri)} broke off. ${problem}`, false)
+      : await askOffered(`The session on ${fileName(uri)} stopped at ${place}. Resume?`, true);
     if (chosen === "Resume") {
       await this.resume(session, uri);
     } else if (chosen === "Abandon") {

@@ -16,7 +16,9 @@ const WAITING = {
   steps: 2,
   text: "greet the world",
   teachers: ["embedded/smollm2"],
+  problem: "",
 };
+const OF_ANOTHER = { ...WAITING, step: -1, steps: 0, problem: "This version cannot resume the session." };
 const QUESTION = "The session on greet.py stopped at step 1/2. Resume?";
 
 let stage: Stage;
@@ -57,6 +59,12 @@ describe("a session whose document is open", () => {
     assert.equal(stage.server.last("abandonSession"), undefined);
   });
 
+  test("of another version can only be given up", async () => {
+    await begun([OF_ANOTHER], "Abandon");
+    assert.deepEqual(stage.editor.shown, [`The session on greet.py broke off. ${OF_ANOTHER.problem}`]);
+    assert.deepEqual(stage.server.last("abandonSession"), { session: SESSION });
+  });
+
   test("stopped before it had a plan", async () => {
     await begun([{ ...WAITING, step: -1, steps: 0 }]);
     assert.deepEqual(stage.editor.shown, ["The session on greet.py stopped at its plan. Resume?"]);
@@ -84,6 +92,14 @@ describe("the command", () => {
     await stage.run("resume");
     assert.deepEqual(stage.server.last("resumeSession"), { session: SESSION });
     assert.ok(stage.editor.documents.some(({ uri }) => uri.toString() === "file:///b.py"));
+  });
+
+  test("offers to give up what cannot be resumed", async () => {
+    await begun([{ ...OF_ANOTHER, uri: "file:///b.py" }]);
+    stage.editor.answers = ["Abandon"];
+    await stage.run("resume");
+    assert.deepEqual(stage.server.last("abandonSession"), { session: SESSION });
+    assert.equal(stage.server.last("resumeSession"), undefined);
   });
 
   test("says when there is none", async () => {

@@ -19,7 +19,7 @@ _DONE, _UNUSABLE = 0, 2
 
 def add_arguments(commands: Any) -> None:
     """Add the three commands. `commands` is what `add_subparsers` returned."""
-    listing = commands.add_parser("sessions", help="list the sessions that broke off and can be resumed")
+    listing = commands.add_parser("sessions", help="list the sessions that broke off")
     listing.add_argument("session", metavar="UID", nargs="?", help="only this one, even if it is done")
     _add_database(listing)
     listing.add_argument("--json", action="store_true", help="print one JSON object")
@@ -74,6 +74,8 @@ def _dataset(arguments: argparse.Namespace) -> Path:
 
 def _described(session: OpenSession) -> str:
     step = f"step {session.step + 1}/{session.steps}: {session.text}" if session.steps else "not planned yet"
+    if session.problem:
+        step = f"{session.problem} Give it up with `precision-shaking abandon {session.session}`."
     return visible(f"{session.session}  {session.document}\n    {session.request}\n    {step}\n")
 
 

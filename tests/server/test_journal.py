@@ -93,7 +93,7 @@ def test_an_empty_journal_is_the_beginning():
     ],
 )
 def test_what_is_no_entry_is_said_in_a_sentence(entry):
-    with pytest.raises(JournalError, match="cannot be resumed"):
+    with pytest.raises(JournalError, match="cannot resume the session"):
         from_json(entry)
 
 

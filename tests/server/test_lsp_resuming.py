@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -165,6 +167,27 @@ async def test_other_editors_are_asked_by_the_server(home, teacher):
         assert question.message == "The engine stopped unexpectedly; the session can be resumed."
         ed.buttons.put_nowait("Resume")
         assert (await ed.next_proposal())["step"] == 0
+
+
+async def test_a_session_of_another_version_can_only_be_given_up(home, teacher):
+    options = {"teachers": [teacher.teacher()], "clientCommands": False}
+    async with editor(home, **options) as ed:
+        ed.open(URI, SCRIPT)
+        await ed.run("precisionShaking.server.start", URI, "greet")
+        await ed.next_event("proposal_ready")
+    with contextlib.closing(sqlite3.connect(home / "dataset.db")) as database, database:
+        database.execute('UPDATE journal SET event = \'{"kind": "Danced"}\'')
+    async with editor(home, **options) as ed:
+        ed.open(URI, SCRIPT)
+        question = await ed.patiently(ed.questions.get())
+        assert question.message.startswith("The session on greet.py broke off. This version cannot resume")
+        assert [button.title for button in question.actions] == ["Abandon", "Later"]
+        ed.buttons.put_nowait("Later")
+        [waiting] = (await ed.ask("openSessions", {}))["sessions"]
+        assert (waiting["uri"], waiting["problem"] in question.message) == (URI, True)
+        [_, abandon] = await ed.actions(URI)
+        await ed.run(abandon["command"]["command"], *abandon["command"]["arguments"])
+        assert (await ed.ask("openSessions", {}))["sessions"] == []
 
 
 async def next_of(ed, kind):

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 
+import psutil
 import pytest
 from attrs import astuple
 from scripted_teacher import ScriptedTeacher, instruct, plan, verdict, work
@@ -229,3 +230,80 @@ def test_the_embedded_model_is_replayed_without_it(script):
     )
     assert failure(again) == failure(first)
     assert events(again) == events(first)
+
+
+HELD_UP = {"content": "too late", "delay": 600}
+
+
+def break_off(script, teacher, path, answers, agent, times):
+    """Begin a recorded session and kill its engine while an agent is asked for the nth time; its uid."""
+    script.write_text(OLD)
+    given = script.parent / "answers.jsonl"
+    given.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
+    db = ["--db", str(script.parent / "d.db")]
+    options = ["--json", "--answers", str(given), "--teacher", teacher.teacher(), "--record", path.name, *db]
+    command = [*COMMAND, str(script), "say hello", *options]
+    with subprocess.Popen(
+        command, cwd=path.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        teacher.was_asked(agent, 60, times)
+        [engine] = [child for child in psutil.Process(run.pid).children() if "engine" in child.cmdline()]
+        engine.kill()
+        told, _ = run.communicate(timeout=30)
+    return json.loads(told.splitlines()[0])["session"]
+
+
+def resume(script, uid, answers):
+    given = script.parent / "rest.jsonl"
+    given.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
+    db = ["--db", str(script.parent / "d.db")]
+    return subprocess.run(
+        [*COMMAND[:-1], "resume", uid, "--json", "--answers", str(given), *db],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("agent", "times", "answered"), [("worker", 3, 0), ("analyzer", 1, 1)])
+def test_a_recording_goes_on_when_its_session_is_resumed(script, tmp_path, recorded, agent, times, answered):
+    path = tmp_path / "exchanges.jsonl"
+    said = {**SCRIPT, agent: [*SCRIPT[agent][: times - 1], HELD_UP, *SCRIPT[agent][times - 1 :]]}
+    with ScriptedTeacher(said) as teacher:
+        uid = break_off(script, teacher, path, ANSWERS, agent, times)
+        # What an engine leaves that is killed between an answer and what comes of it, or while it writes.
+        lines = path.read_text().splitlines()
+        moment = sum(1 for _ in journal(script))
+        if len(lines) > 1:
+            stray = {**json.loads(lines[-1]), "moment": moment, "text": "never came to anything"}
+            path.write_text("\n".join([*lines, json.dumps(stray), '{"agent": "wor']))
+        done = resume(script, uid, ANSWERS[answered:])
+    assert (done.returncode, done.stderr) == (0, "")
+    there = rows(script, "d.db")
+    assert there == recorded[2]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "never came to anything" not in path.read_text()
+    asked = [(exchange.agent, exchange.text) for exchange in read_recording(path)[1]]
+    assert asked == [(exchange.agent, exchange.text) for exchange in read_recording(recorded[0])[1]]
+    again = run(script, "--replay", path, db="again.db")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert rows(script, "again.db") == there
+
+
+def journal(script):
+    with Store.open(script.parent / "d.db") as store:
+        [session] = store.unfinished()
+        return store.events(session.uid)
+
+
+def test_a_session_goes_on_without_a_recording_that_is_gone(script, tmp_path):
+    path = tmp_path / "exchanges.jsonl"
+    said = {**SCRIPT, "worker": [*SCRIPT["worker"][:2], HELD_UP, *SCRIPT["worker"][2:]]}
+    with ScriptedTeacher(said) as teacher:
+        uid = break_off(script, teacher, path, ANSWERS, "worker", 3)
+        path.unlink()
+        done = resume(script, uid, ANSWERS)
+    assert done.returncode == 0
+    assert not path.exists()

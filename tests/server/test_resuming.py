@@ -328,6 +328,34 @@ def test_an_abandoned_session_is_gone_for_good(tmp_path):
     assert select(db, "SELECT session.status, step.status FROM session JOIN step ON n = 0") == [
         ("abandoned", "abandoned")
     ]
-    assert "stopped" in command("abandon", listed["session"], db=db, fails=True)
+    assert "ended already" in command("abandon", listed["session"], db=db, fails=True)
     assert "stopped" in command("resume", listed["session"], db=db, fails=True)
     assert select(db, "SELECT count(*) FROM pair") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "damage", ['UPDATE journal SET event = \'{"kind": "Danced"}\'', "UPDATE session SET settings = '[]'"]
+)
+def test_a_session_of_another_version_is_listed_and_can_be_given_up(tmp_path, damage):
+    file, db = tmp_path / "greet.py", tmp_path / "d.db"
+    file.write_text(OLD)
+    with ScriptedTeacher({**script(), "worker": [work("print(1)")]}) as teacher:
+        command("run", str(file), "count", "--teacher", teacher.teacher(), db=db, fails=True)
+    with sqlite3.connect(db) as connection:
+        connection.execute(damage)
+    connection.close()
+    [listed] = command("sessions", "--json", db=db)["sessions"]
+    assert (listed["document"], listed["request"], listed["steps"]) == (str(file), "count", 0)
+    assert listed["problem"].startswith("This version cannot resume the session: ")
+    told = subprocess.run(
+        [sys.executable, "-m", "precision_shaking", "sessions", "--db", str(db)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"{listed['problem']} Give it up with `precision-shaking abandon {listed['session']}`." in told
+    assert "cannot resume" in command("resume", listed["session"], db=db, fails=True)
+    command("abandon", listed["session"], db=db)
+    assert command("sessions", "--json", db=db) == {"sessions": []}
+    assert select(db, "SELECT status FROM session") == [("abandoned",)]
+    assert "ended already" in command("abandon", listed["session"], db=db, fails=True)

@@ -129,7 +129,7 @@ class StopSessionParams:
 
 @frozen
 class OpenSession:
-    """A session that broke off and can be resumed.
+    """A session that broke off, and can be resumed or given up.
 
     Attributes:
         uri: Its document's URI.
@@ -138,6 +138,7 @@ class OpenSession:
         steps: Number of steps in the plan.
         text: What that step is to do.
         teachers: The pool it was started with.
+        problem: Why it can only be given up, in a sentence; empty when it can be resumed.
     """
 
     session: str
@@ -148,6 +149,7 @@ class OpenSession:
     steps: int
     text: str
     teachers: tuple[str, ...]
+    problem: str
 
 
 @frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from precision_shaking.lsp.sessions import Session
 
 _RESUME, _ABANDON, _LATER = "Resume", "Abandon", "Later"
+_ANY: Sequence[str] = (_RESUME, _ABANDON, _LATER)
 
 
 async def open_sessions(server: Server) -> tuple[protocol.OpenSession, ...]:
@@ -92,14 +94,18 @@ def offer_on(server: Server, uri: str) -> None:
     if session is None or session.session in server.offered:
         return
     server.offered.add(session.session)
-    step = f"step {session.step + 1}/{session.steps}" if session.steps else "its plan"
-    question = f"The session on {Path(to_fs_path(uri) or uri).name} stopped at {step}. Resume?"
-    server.run_task(offer(server, session.session, question), "offer to resume a session")
+    place, step = f"The session on {Path(to_fs_path(uri) or uri).name}", "its plan"
+    if session.steps:
+        step = f"step {session.step + 1}/{session.steps}"
+    question, titles = f"{place} stopped at {step}. Resume?", _ANY
+    if session.problem:
+        question, titles = f"{place} broke off. {session.problem}", _ANY[1:]
+    server.run_task(offer(server, session.session, question, titles), "offer to resume a session")
 
 
-async def offer(server: Server, uid: str, question: str) -> None:
+async def offer(server: Server, uid: str, question: str, titles: Sequence[str] = _ANY) -> None:
     """Ask whether to go on with a session; no answer leaves it waiting."""
-    buttons = [types.MessageActionItem(title) for title in (_RESUME, _ABANDON, _LATER)]
+    buttons = [types.MessageActionItem(title) for title in titles]
     chosen = await server.window_show_message_request_async(
         types.ShowMessageRequestParams(types.MessageType.Info, question, buttons)
     )
@@ -121,6 +127,7 @@ async def _listed(server: Server, *uid: str) -> tuple[protocol.OpenSession, ...]
             steps=item["steps"],
             text=item["text"],
             teachers=tuple(item["teachers"]),
+            problem=item["problem"],
         )
         for item in listed["sessions"]
     )

@@ -50,7 +50,7 @@ def from_json(entry: str) -> h.Event:
         return cattrs.structure(data, _KINDS[data.pop("kind")])
     except (ValueError, TypeError, KeyError, AttributeError, cattrs.BaseValidationError) as error:
         raise JournalError(
-            "The session cannot be resumed: its journal is damaged or of another version."
+            "This version cannot resume the session: its journal is of another one, or damaged."
         ) from error
 
 
@@ -66,7 +66,7 @@ def replay(state: State, events: Iterable[h.Event]) -> Standing:
             standing = _after(standing, event)
         except InvalidEventError as error:
             raise JournalError(
-                f"The session cannot be resumed, its journal makes no sense: {error}."
+                f"This version cannot resume the session, its journal makes no sense here: {error}."
             ) from error
     return standing
 

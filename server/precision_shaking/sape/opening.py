@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ from precision_shaking.sape.instances.loading import DeclarationError
 from precision_shaking.sape.optimizing.equipping import EquippedChannel
 from precision_shaking.sape.recording import RecordingChannel
 from precision_shaking.sape.replaying import ReplayChannel
-from precision_shaking.sape.resuming import ResumeError, recall, with_keys
+from precision_shaking.sape.resuming import Resumed, ResumeError, recall, with_keys
 from precision_shaking.sape.session import Session
 from precision_shaking.sape.teachers import Teacher, TeacherError, connect
 
@@ -59,14 +60,15 @@ def _start(
     teachers, channel = _reach(params)
     instance = find(params.instance, Path(params.workspace) if params.workspace else None)
     store = resources.enter_context(Store.open(_dataset(params.db)))
+    uid = str(uuid.uuid4())
     if params.record is not None:
         names = [teacher.name for teacher in teachers]
-        channel = RecordingChannel.create(Path(params.record), names, channel)
+        channel = RecordingChannel.create(Path(params.record), names, channel, _moment(store, uid))
     elif params.replay is None:
         # Not under a recording: it is to be run again where the agents have no programs.
         channel = _equipped(channel, instance)
-    session = Session(params, teachers, store, emit, instance, channel)
-    resources.enter_context(store.hold(session.uid))
+    session = Session(params, teachers, store, emit, instance, channel, uid=uid)
+    resources.enter_context(store.hold(uid))
     return session, params
 
 
@@ -84,8 +86,25 @@ def _resume(
     )
     teachers = [connect(access) for access in began.teachers]
     instance = resumed.instance
-    channel = _equipped(DirectChannel(), instance)
+    channel = _recorded_on(store, resumed) or _equipped(DirectChannel(), instance)
     return Session(began, teachers, store, emit, instance, channel, resumed), began
+
+
+def _recorded_on(store: Store, resumed: Resumed) -> Channel | None:
+    """The way to the teachers of a session that was recorded so far."""
+    if resumed.params.record is None:
+        return None
+    moment = _moment(store, resumed.uid)
+    try:
+        return RecordingChannel.go_on(Path(resumed.params.record), DirectChannel(), moment)
+    except ChannelError as error:
+        # The work is worth more than its recording.
+        _log(f"{error} The session goes on without being recorded.")
+        return None
+
+
+def _moment(store: Store, uid: str) -> Callable[[], int]:
+    return lambda: len(store.events(uid))
 
 
 def _reach(params: wire.StartParams) -> tuple[list[Teacher], Channel]:

@@ -1,7 +1,8 @@
 """A session's exchanges with its teachers as JSON lines, from which it can be run again without them.
 
-The first line names the teachers; every further one is an exchange, in the order they ended. Keys and headers
-are never in it: it is written from what was asked and answered, not from what was sent.
+The first line names the teachers; every further one is an exchange, in the order they ended. A session that
+is resumed goes on in the same file, without the answers that it never came to use. Keys and headers are never
+in it: it is written from what was asked and answered, not from what was sent.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Recorded:
         error: What the user was told when the teacher failed; None when it answered.
         trouble: In that case, what it said of asking again.
         retry_after: Seconds that the teacher asked to be left alone.
+        moment: How many events the session's journal had then; the next one holds what came of the answer.
     """
 
     agent: str
@@ -63,17 +65,23 @@ class Recorded:
     retry_after: float | None = None
     pieces: tuple[str, ...] = ()
     scores: tuple[_Score, ...] = ()
+    moment: int = 0
 
 
 @frozen
 class RecordingChannel:
-    """Passes everything on to another channel and keeps what came of it."""
+    """Passes everything on to another channel and keeps what came of it.
+
+    Attributes:
+        moment: How many events the session's journal has now.
+    """
 
     path: Path
     inner: Channel
+    moment: Callable[[], int]
 
     @classmethod
-    def create(cls, path: Path, teachers: Sequence[str], inner: Channel) -> Self:
+    def create(cls, path: Path, teachers: Sequence[str], inner: Channel, moment: Callable[[], int]) -> Self:
         """Begin a recording in a file that only the user can read.
 
         Raises:
@@ -86,7 +94,32 @@ class RecordingChannel:
         except OSError as error:
             raise _unwritable(path, error) from error
         _append(path, {"recording": FORMAT, "teachers": list(teachers)})
-        return cls(path, inner)
+        return cls(path, inner, moment)
+
+    @classmethod
+    def go_on(cls, path: Path, inner: Channel, moment: Callable[[], int]) -> Self:
+        """Go on with the recording of a session that is resumed.
+
+        What was asked after the journal's last event is asked again, perhaps with another answer: it is cut
+        off, and so is a line that was not written to its end.
+
+        Raises:
+            ChannelError: It is gone or damaged, or cannot be written.
+        """
+        teachers, exchanges = read_recording(path, torn=True)
+        known = moment()
+        fresh = path.with_name(f"{path.name}.new")
+        try:
+            fresh.unlink(missing_ok=True)
+            os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            _append(fresh, {"recording": FORMAT, "teachers": list(teachers)})
+            for exchange in exchanges:
+                if exchange.moment < known:
+                    _append(fresh, asdict(exchange))
+            fresh.replace(path)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        return cls(path, inner, moment)
 
     async def ask(
         self,
@@ -106,7 +139,7 @@ class RecordingChannel:
             on_text(text)
 
         options = wanted_options(agent, teacher, inputs, repeat)
-        started, failure = time.monotonic(), None
+        started, moment, failure = time.monotonic(), self.moment(), None
         try:
             return await self.inner.ask(
                 agent, teacher, inputs, repeat=repeat, exchange=exchange, on_text=hear
@@ -116,7 +149,7 @@ class RecordingChannel:
             raise
         finally:
             if failure is not None or exchange.text is not None:
-                self._keep(agent.name, teacher, options, exchange, pieces, started, failure)
+                self._keep(agent.name, teacher, options, exchange, pieces, started, moment, failure)
 
     def _keep(
         self,
@@ -126,6 +159,7 @@ class RecordingChannel:
         exchange: Exchange,
         pieces: Sequence[str],
         started: float,
+        moment: int,
         failure: TeacherError | None,
     ) -> None:
         kept = Recorded(
@@ -144,15 +178,16 @@ class RecordingChannel:
             retry_after=None if failure is None else failure.retry_after,
             pieces=tuple(pieces),
             scores=write_scores(exchange.scores),
+            moment=moment,
         )
         _append(self.path, asdict(kept))
 
     async def score(self, teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:
         """See `Channel`."""
-        started = time.monotonic()
+        started, moment = time.monotonic(), self.moment()
         scores = await self.inner.score(teacher, messages, response)
         exchange = Exchange(scored_chat(messages, response), response, scores=tuple(scores))
-        self._keep(SCORER, teacher, {}, exchange, (), started, None)
+        self._keep(SCORER, teacher, {}, exchange, (), started, moment, None)
         return scores
 
 
@@ -161,8 +196,12 @@ def scored_chat(messages: Messages, response: str) -> Messages:
     return [*messages, {"role": "assistant", "content": response}]
 
 
-def read_recording(path: Path) -> tuple[tuple[str, ...], list[Recorded]]:
+def read_recording(path: Path, *, torn: bool = False) -> tuple[tuple[str, ...], list[Recorded]]:
     """The teachers and the exchanges of a recording.
+
+    Args:
+        path: Its file.
+        torn: Whether a last line without an end is left out, as a killed engine leaves it.
 
     Raises:
         ChannelError: It cannot be read, or a line of it is damaged.
@@ -173,6 +212,8 @@ def read_recording(path: Path) -> tuple[tuple[str, ...], list[Recorded]]:
         raise ChannelError(f"The recording {path} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise _damaged(path, text_line(error)) from error
+    if torn:
+        text = text[: text.rfind("\n") + 1]
     first, *lines = text.removesuffix("\n").split("\n")
     header = _object(path, 1, first)
     if header.get("recording") != FORMAT:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+from pathlib import Path
 from typing import Any
 
 import cattrs
 from attrs import asdict, evolve, frozen
 
-from dorpo.store import Store
+from dorpo.store import Beginning, Store
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape import workflow
 from precision_shaking.sape.instances.catalogue import default
@@ -17,8 +17,10 @@ from precision_shaking.sape.instances.declaration import Instance
 from precision_shaking.sape.instances.loading import DeclarationError, to_instance, to_tables
 from precision_shaking.sape.journal import JournalError, Standing, from_json, replay, to_json
 from precision_shaking.sape.state import begin
-from precision_shaking.sape.vocabulary import Limits, Phase, SessionStatus
+from precision_shaking.sape.vocabulary import Limits, SessionStatus
 from precision_shaking.sape.wire import StartParams, TeacherAccess
+
+_ENDED = (SessionStatus.DONE, SessionStatus.ABANDONED)
 
 
 class ResumeError(Exception):
@@ -43,7 +45,7 @@ class Resumed:
 
 @frozen
 class OpenSession:
-    """A session that waits to be resumed, for a list of them.
+    """A session that waits to be resumed, or given up, for a list of them.
 
     Attributes:
         document: Its name as the user's editor or the command line knows it.
@@ -52,6 +54,7 @@ class OpenSession:
         steps: How many steps the plan has.
         text: The current step's.
         teachers: The pool, as NAME[@BASE_URL].
+        problem: Why it cannot be resumed, in a sentence; empty when it can. Its place is then unknown.
     """
 
     session: str
@@ -62,6 +65,7 @@ class OpenSession:
     steps: int
     text: str
     teachers: tuple[str, ...]
+    problem: str = ""
 
 
 @frozen
@@ -73,6 +77,7 @@ class _Settings:
     instance: dict[str, Any] | None = None
     workspace: str | None = None
     unprotected: bool = False
+    record: str | None = None
 
 
 def settings(params: StartParams, limits: Limits, instance: Instance) -> str | None:
@@ -81,7 +86,9 @@ def settings(params: StartParams, limits: Limits, instance: Instance) -> str | N
         return None
     pool = tuple(evolve(teacher, api_key=None) for teacher in params.teachers)
     declared = to_tables(instance)
-    kept = _Settings(pool, params.execute, limits, declared, params.workspace, params.unprotected)
+    # Whoever resumes it may do so from another folder.
+    record = None if params.record is None else str(Path(params.record).absolute())
+    kept = _Settings(pool, params.execute, limits, declared, params.workspace, params.unprotected, record)
     return json.dumps(asdict(kept))
 
 
@@ -112,6 +119,7 @@ def recall(store: Store, uid: str) -> Resumed:
         instance=instance.name,
         workspace=kept.workspace,
         unprotected=kept.unprotected,
+        record=kept.record,
     )
     state = begin(began.request, began.script, kept.limits, instance.edges)
     try:
@@ -122,14 +130,18 @@ def recall(store: Store, uid: str) -> Resumed:
 
 
 def open_sessions(store: Store) -> list[OpenSession]:
-    """The sessions that wait to be resumed, the newest first; not those that are running."""
-    found = []
-    for began in reversed(store.unfinished()):
-        # What can be resumed no more is not worth a word.
-        with contextlib.suppress(ResumeError):
-            if not store.is_held(began.uid):
-                found.append(open_session(store, began.uid))
-    return found
+    """The sessions that wait to be resumed or given up, the newest first; not those that are running."""
+    waiting = [began for began in reversed(store.unfinished()) if not store.is_held(began.uid)]
+    return [_listed(store, began) for began in waiting]
+
+
+def _listed(store: Store, began: Beginning) -> OpenSession:
+    try:
+        return open_session(store, began.uid)
+    except ResumeError as error:
+        return OpenSession(
+            began.uid, began.document, began.request, began.created_at, -1, 0, "", (), problem=str(error)
+        )
 
 
 def open_session(store: Store, uid: str) -> OpenSession:
@@ -149,16 +161,21 @@ def open_session(store: Store, uid: str) -> OpenSession:
 
 
 def abandon(store: Store, uid: str) -> None:
-    """Give up a session that waits to be resumed, as stopping it would have done.
+    """Give up a session that broke off, as stopping it would have done.
 
     Raises:
         ResumeError: It has ended already.
         StoreError: There is no such session, or it is running.
     """
     with store.hold(uid):
-        resumed = recall(store, uid)
-        if resumed.standing.state.phase is Phase.FINISHED:
-            raise ResumeError("This session has ended already.")
+        if store.beginning(uid).status in _ENDED:
+            raise ResumeError("This session has ended already: there is nothing to give up.")
+        try:
+            resumed = recall(store, uid)
+        except ResumeError:
+            # Where it stood cannot be told. Rows of a step that was not accepted have no chosen text anyway.
+            store.end_session(uid, SessionStatus.ABANDONED)
+            return
         stopped = h.Stopped()
         with store.transaction():
             store.add_event(uid, to_json(stopped))
@@ -183,7 +200,7 @@ def _declared(kept: _Settings) -> Instance:
     try:
         return default() if kept.instance is None else to_instance(kept.instance, "its declaration")
     except DeclarationError as error:
-        raise ResumeError(f"The session cannot be resumed: {error}") from error
+        raise ResumeError(f"This version cannot resume the session: {error}") from error
 
 
 def _read(text: str) -> _Settings:
@@ -191,4 +208,6 @@ def _read(text: str) -> _Settings:
         data: Any = json.loads(text)
         return cattrs.structure(data, _Settings)
     except (ValueError, TypeError, KeyError, cattrs.BaseValidationError) as error:
-        raise ResumeError("The session cannot be resumed: how it was started cannot be read.") from error
+        raise ResumeError(
+            "This version cannot resume the session: how it began is told by another one, or damaged."
+        ) from error

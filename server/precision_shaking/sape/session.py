@@ -51,6 +51,7 @@ class Session:
         instance: What the session's agents are, and what follows what; None for the one for scripts.
         channel: The way to the teachers; None for the direct one.
         resumed: The session as an engine before this one left it; None for a new session.
+        uid: A new session's name in the dataset; None for any.
 
     Raises:
         TeacherError: The instance wants a teacher that the session does not have.
@@ -65,8 +66,9 @@ class Session:
         instance: Instance | None = None,
         channel: Channel | None = None,
         resumed: Resumed | None = None,
+        uid: str | None = None,
     ) -> None:
-        self.uid = resumed.uid if resumed else str(uuid.uuid4())
+        self.uid = resumed.uid if resumed else uid or str(uuid.uuid4())
         self._params = params
         self._instance = instance or default()
         self._teachers = teachers

@@ -48,7 +48,8 @@ def register(server: Server) -> None:
         if session is not None:
             offered = [(action, session.uid) for action in _offered(session)]
         elif waiting is not None:
-            offered += [(action, waiting.session) for action in _UNFINISHED]
+            ways = [way for way in _UNFINISHED if way[1] != "resume" or not waiting.problem]
+            offered += [(action, waiting.session) for action in ways]
         prefix = _CLIENT_PREFIX if server.settings.client_commands else PREFIX
         return [_action(title, prefix + name, argument) for (title, name), argument in offered]
 

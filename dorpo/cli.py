@@ -24,7 +24,7 @@ _WITH_TORCH = {
     "evaluate": ("dorpo.evaluation.cli", "compare a student with and without an adapter"),
     "sweep": ("dorpo.evaluation.sweep_cli", "train with several weights of the odds ratio and compare them"),
 }
-_TRAIN_EXTRA = frozenset({"accelerate", "gguf", "peft", "torch", "transformers"})
+_TRAIN_EXTRA = frozenset({"accelerate", "gguf", "matplotlib", "peft", "torch", "transformers"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

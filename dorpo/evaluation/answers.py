@@ -9,7 +9,7 @@ import torch
 from transformers import GenerationConfig
 
 from dorpo.batches import Group
-from dorpo.evaluation.pass_rate import Generated
+from dorpo.evaluation.lengths import Generated
 from dorpo.tokens import StudentTokens
 
 

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from peft import PeftModel
 
 from dorpo.batches import Group
 from dorpo.encoding import encode_rows
 from dorpo.evaluation.adapter_origin import Origin
 from dorpo.evaluation.answers import greedy_answers
-from dorpo.evaluation.figures import Figures, summarize
+from dorpo.evaluation.figures import Counts, Figures, Gain, gain, summarize
+from dorpo.evaluation.lengths import Lengths, count_lengths
 from dorpo.evaluation.measuring import measure
 from dorpo.evaluation.pass_rate import PassRate, Ran, judge
 from dorpo.store import Row
@@ -28,26 +29,38 @@ HELD_OUT, TRAINED_ON, ALL = "held-out rows", "training rows", "all rows"
 
 
 @frozen(kw_only=True)
-class Execution:
-    """How a student's own answers are run.
+class Answering:
+    """How a student's own answers are had.
 
     Attributes:
-        run: Runs a script.
         prompts: How many prompts are answered at most, the first ones.
         most_tokens: Where an answer that does not end is cut off.
+        run: Runs a script; None where answers are only counted.
     """
 
-    run: Callable[[str], Ran]
     prompts: int
     most_tokens: int
+    run: Callable[[str], Ran] | None = None
 
 
 @frozen(kw_only=True)
 class Candidate:
-    """A student that was measured; `execution` is None when its answers were not run."""
+    """A student that was measured.
+
+    Attributes:
+        name: As the report calls it.
+        counts: Of every prompt.
+        figures: What they add up to.
+        gain: What it has over the bare student; None for that one.
+        lengths: Of its own answers; None where it gave none.
+        execution: What became of their scripts; None where they were not run.
+    """
 
     name: str
+    counts: Sequence[Counts]
     figures: Figures
+    gain: Gain | None = None
+    lengths: Lengths | None = None
     execution: PassRate | None = None
 
 
@@ -60,41 +73,55 @@ class Bench:
         groups: The prompts that are measured.
         on: Which rows these are: held out, trained on, or all where nothing was trained.
         window: Tokens the student can read.
-        execution: How its answers are run, if they are.
+        answering: How its own answers are had, if they are.
     """
 
     request: TrainingRequest
     groups: Sequence[Group]
     on: str
     window: int
-    execution: Execution | None = None
+    answering: Answering | None = None
 
-    def measure(self, name: str, adapter: Path | None = None) -> Candidate:
+    def measure(self, name: str, adapter: Path | None = None, beside: Candidate | None = None) -> Candidate:
         """Load the student, with an adapter or without, and measure it.
+
+        Args:
+            name: For the report.
+            adapter: Its folder.
+            beside: Whom it is compared with.
 
         Raises:
             TrainingRefusedError: The adapter does not fit the student.
         """
         student = load(self.request)
         model = student.model if adapter is None else _with_adapter(student, adapter)
-        figures = summarize(measure(model, self.groups), seed=self.request.seed)
-        return Candidate(name=name, figures=figures, execution=self._execute(model, student))
-
-    def _execute(self, model: Any, student: Student) -> PassRate | None:
-        if self.execution is None:
-            return None
-        answers = greedy_answers(
-            model,
-            student.tokens,
-            self.groups[: self.execution.prompts],
-            most_tokens=self.execution.most_tokens,
-            window=self.window,
+        counts, seed = measure(model, self.groups), self.request.seed
+        candidate = Candidate(
+            name=name,
+            counts=counts,
+            figures=summarize(counts, seed=seed),
+            gain=None if beside is None else gain(beside.counts, counts, seed=seed),
         )
-        return judge(list(answers), self.execution.run)
+        return self._answered(candidate, model, student)
+
+    def _answered(self, candidate: Candidate, model: Any, student: Student) -> Candidate:
+        """With its own answers, if they are asked for."""
+        asked = self.answering
+        if asked is None:
+            return candidate
+        groups = self.groups[: asked.prompts]
+        answers = list(
+            greedy_answers(model, student.tokens, groups, most_tokens=asked.most_tokens, window=self.window)
+        )
+        return evolve(
+            candidate,
+            lengths=count_lengths(answers, [len(group.chosen) for group in groups]),
+            execution=None if asked.run is None else judge(answers, asked.run),
+        )
 
 
 def set_up(
-    rows: Sequence[Row], request: TrainingRequest, origin: Origin | None, execution: Execution | None = None
+    rows: Sequence[Row], request: TrainingRequest, origin: Origin | None, answering: Answering | None = None
 ) -> Bench:
     """Decide which rows are measured.
 
@@ -102,7 +129,7 @@ def set_up(
         rows: All rows.
         request: A training as it was, or would be: its split is the one that is used.
         origin: Of the adapter that is measured; what it says about its held-out sessions goes first.
-        execution: How answers are run, if they are.
+        answering: How the student's own answers are had, if they are.
 
     Raises:
         TrainingRefusedError: The student cannot be loaded or read any row, or no held-out row is left.
@@ -119,7 +146,7 @@ def set_up(
         measured, on = unseen(groups, origin.held_out, limit), HELD_OUT
     elif origin is not None and origin.held_out is not None:
         measured, on = [*plan.trained, *plan.held_out], TRAINED_ON
-    return Bench(request=request, groups=measured, on=on, window=window, execution=execution)
+    return Bench(request=request, groups=measured, on=on, window=window, answering=answering)
 
 
 def unseen(groups: Sequence[Group], sessions: frozenset[str], limit: int) -> list[Group]:

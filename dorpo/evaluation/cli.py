@@ -37,9 +37,16 @@ def add_arguments(subparsers: Any) -> None:
         metavar="NAMES",
         help=f"of {BASE} (always there) and {', '.join(BASELINES)} (trained for it), separated by commas",
     )
-    parser.add_argument("--execute", action="store_true", help="run the student's own answers in the sandbox")
     parser.add_argument(
-        "--prompts", type=positive, default=defaults.prompts, metavar="N", help="answers to run at most"
+        "--answer",
+        action="store_true",
+        help="have the student answer, and say how long that is and if it ends",
+    )
+    parser.add_argument(
+        "--execute", action="store_true", help="run the student's own answers in the sandbox too"
+    )
+    parser.add_argument(
+        "--prompts", type=positive, default=defaults.prompts, metavar="N", help="to answer at most"
     )
     parser.add_argument("--max-new-tokens", type=positive, default=defaults.most_tokens, metavar="TOKENS")
     parser.add_argument(
@@ -88,9 +95,8 @@ def _evaluate(args: argparse.Namespace) -> str:
     cancellation = Cancellation()
     with signals_to(cancellation.request):
         evaluation = evaluate_as_asked(request, tell, cancellation)
-    if args.output is not None:
-        write(evaluation, args.output)
-    return to_json(evaluation) if args.json else to_markdown(evaluation)
+    markdown = to_markdown(evaluation) if args.output is None else write(evaluation, args.output)
+    return to_json(evaluation) if args.json else markdown
 
 
 def tell(event: TrainingEvent | str) -> None:
@@ -128,6 +134,7 @@ def _request(args: argparse.Namespace) -> EvaluationRequest:
         given=frozenset(chosen),
         adapter=args.adapter,
         baselines=baselines,
+        answer=args.answer,
         execute=args.execute,
         prompts=args.prompts,
         most_tokens=args.max_new_tokens,

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dorpo import processes
 from dorpo.align import Kind
-from dorpo.batches import Batch, Group, collate, to_device
-from dorpo.evaluation.figures import Counts
+from dorpo.batches import Batch, Group, Reason, collate, to_device
+from dorpo.evaluation.figures import Counts, Pair
 from dorpo.forward import bare, head_scores, response_states
 from dorpo.head import Head, head_of
 from dorpo.loss import chunk_binary_kl
@@ -21,18 +22,23 @@ _CHUNK = 256
 
 @torch.no_grad()
 def measure(model: Any, groups: Sequence[Group]) -> list[Counts]:
-    """Look at every group once, one at a time.
+    """Look at every group once, one at a time. Several processes share the work, so all must call it.
 
     Args:
         model: A causal language model, with adapters or without; left in the mode it was in.
         groups: At least one.
+
+    Returns:
+        As many, in their order, in every process.
     """
     training = model.training
     model.eval()
     try:
-        return [_count(model, group) for group in groups]
+        mine = [_count(model, group) for group in groups[processes.rank() :: processes.count()]]
     finally:
         model.train(training)
+    parts = processes.gathered(mine)
+    return [parts[n % len(parts)][n // len(parts)] for n in range(len(groups))]
 
 
 def _count(model: Any, group: Group) -> Counts:
@@ -40,19 +46,25 @@ def _count(model: Any, group: Group) -> Counts:
     batch = to_device(collate([group]), next(model.parameters()).device)
     states = response_states(student, batch)
     kl, logps = head_scores(student, states, batch)
-    means = [logps[batch["seq_ids"] == seq].double().mean().item() for seq in range(len(group.rejected) + 1)]
+    own, *others = (
+        logps[batch["seq_ids"] == seq].double().mean().item() for seq in range(len(group.rejected) + 1)
+    )
+    reasons = group.reasons or (Reason.OTHER,) * len(others)
     kinds = batch["token_kind"]
     translated = kinds == Kind.ONE_TO_ONE
     chunks = chunk_binary_kl(logps, batch["chunk_ids"], batch["chunk_logps"])
     return Counts(
-        pairs=len(group.rejected),
-        won=sum(1.0 if means[0] > other else 0.5 * (means[0] == other) for other in means[1:]),
+        pairs=[
+            Pair(reason.name.lower(), 1.0 if own > other else 0.5 * (own == other))
+            for reason, other in zip(reasons, others, strict=True)
+        ],
         chosen_tokens=len(group.chosen),
         chosen_logp=logps[kinds != Kind.NONE].double().sum().item(),
         scored=int((translated | (kinds == Kind.CHUNK)).sum().item()),
         kl=(kl[translated].double().sum() + chunks.double().sum()).item(),
         translated=int(translated.sum().item()),
         agreed=_agreed(states[translated], head_of(student), _favourites(batch)[translated]),
+        ending=logps[len(group.chosen) - 1].exp().item(),  # the end of the turn is the last chosen token
         cycle=group.cycle,
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from dorpo.evaluation.lengths import Generated
 from dorpo.rendering import UnreadableAnswerError, parse_response
 from dorpo.training.request import TrainingRefusedError
 
@@ -22,15 +23,6 @@ _COMMAND = "precision-shaking"
 UNREADABLE = "unreadable"
 # Endings that say nothing of the script: it asked for what the sandbox has not, or never ran.
 _NOT_JUDGED = frozenset({"sandbox_denied", "sandbox_unavailable", "cancelled"})
-
-
-@frozen
-class Generated:
-    """A student's answer: its text, whether it ended by itself, and how many tokens it took."""
-
-    text: str
-    ended: bool
-    tokens: int
 
 
 @frozen
@@ -51,8 +43,6 @@ class PassRate:
         rate: Share of these among all that can be judged; None when no answer can.
         outcomes: How often each ending occurred; "unreadable" for answers without a script.
         backends: What the scripts were run behind.
-        ended: Answers that the student ended itself.
-        mean_tokens: Their mean length.
     """
 
     answers: int
@@ -60,8 +50,6 @@ class PassRate:
     rate: float | None
     outcomes: dict[str, int] = field(factory=dict)
     backends: tuple[str, ...] = ()
-    ended: int
-    mean_tokens: float
 
 
 def judge(answers: Sequence[Generated], run: Callable[[str], Ran]) -> PassRate:
@@ -89,8 +77,6 @@ def judge(answers: Sequence[Generated], run: Callable[[str], Ran]) -> PassRate:
         rate=outcomes["ok"] / judged if judged else None,
         outcomes={name: count for name, count in sorted(outcomes.items()) if count},
         backends=tuple(sorted(backends)),
-        ended=sum(answer.ended for answer in answers),
-        mean_tokens=sum(answer.tokens for answer in answers) / len(answers),
     )
 
 

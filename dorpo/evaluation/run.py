@@ -16,7 +16,7 @@ from dorpo.training.events import TrainingEvent
 from dorpo.training.request import TrainingRefusedError, TrainingRequest, prepare_output, read_rows
 
 if TYPE_CHECKING:
-    from dorpo.evaluation.candidates import Bench, Candidate, Execution
+    from dorpo.evaluation.candidates import Answering, Bench, Candidate
 
 BASE, ADAPTER = "base", "adapter"
 # The objective's special cases, by what they change of it.
@@ -36,8 +36,9 @@ class EvaluationRequest:
         given: Names of the fields of `training` that the user chose: an adapter's own settings fill the rest.
         adapter: Folder of the adapter to measure beside the bare student.
         baselines: Names of `BASELINES` to train and to measure.
-        execute: Whether the students' answers are run.
-        prompts: How many answers are run at most.
+        answer: Whether the students answer prompts themselves.
+        execute: Whether these answers are run too.
+        prompts: How many prompts are answered at most.
         most_tokens: Where an answer is cut off.
     """
 
@@ -45,6 +46,7 @@ class EvaluationRequest:
     given: frozenset[str] = frozenset()
     adapter: Path | None = None
     baselines: Sequence[str] = ()
+    answer: bool = False
     execute: bool = False
     prompts: int = 50
     most_tokens: int = 1024
@@ -87,7 +89,7 @@ def evaluate_as_asked(
         TrainingRefusedError: It cannot be done as asked.
         TrainingCancelledError: The wish to stop came; there is nothing to keep but trained baselines.
     """
-    execution = _execution(request)
+    answering = _answering(request)
     origin = None if request.adapter is None else read_origin(request.adapter)
     training = _like(request, origin)
     rows, fingerprint = read_rows(training)
@@ -96,15 +98,15 @@ def evaluate_as_asked(
     from dorpo.evaluation.candidates import set_up
 
     with cancellation.interruptible():
-        bench = set_up(rows, training, origin, execution)
+        bench = set_up(rows, training, origin, answering)
         report(f"Measuring {BASE} on {len(bench.groups)} prompts ({bench.on}).")
         candidates = [bench.measure(BASE)]
         if request.adapter is not None:
             report(f"Measuring {ADAPTER}.")
-            candidates.append(bench.measure(ADAPTER, request.adapter))
+            candidates.append(bench.measure(ADAPTER, request.adapter, candidates[0]))
     for name in request.baselines:
         report(f"Training {name}.")
-        candidates.append(_baseline(name, bench, rows, fingerprint, report, cancellation))
+        candidates.append(_baseline(name, bench, candidates[0], rows, fingerprint, report, cancellation))
     return Evaluation(
         student=training.student,
         adapter=None if request.adapter is None else str(request.adapter.absolute()),
@@ -116,13 +118,13 @@ def evaluate_as_asked(
     )
 
 
-def _execution(request: EvaluationRequest) -> Execution | None:
-    if not request.execute:
+def _answering(request: EvaluationRequest) -> Answering | None:
+    if not request.answer and not request.execute:
         return None
-    run = run_with(find_command())
-    from dorpo.evaluation.candidates import Execution
+    run = run_with(find_command()) if request.execute else None
+    from dorpo.evaluation.candidates import Answering
 
-    return Execution(run=run, prompts=request.prompts, most_tokens=request.most_tokens)
+    return Answering(prompts=request.prompts, most_tokens=request.most_tokens, run=run)
 
 
 def _like(request: EvaluationRequest, origin: Origin | None) -> TrainingRequest:
@@ -161,6 +163,7 @@ def _check_baselines(request: EvaluationRequest, origin: Origin | None, fingerpr
 def _baseline(
     name: str,
     bench: Bench,
+    base: Candidate,
     rows: Sequence[Row],
     fingerprint: str,
     report: Callable[[TrainingEvent | str], None],
@@ -172,7 +175,7 @@ def _baseline(
     if Training(asked, rows, fingerprint, report, cancellation).run() == "cancelled":
         raise TrainingCancelledError
     with cancellation.interruptible():
-        return bench.measure(name, asked.output)
+        return bench.measure(name, asked.output, base)
 
 
 def _notes(

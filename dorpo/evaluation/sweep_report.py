@@ -1,4 +1,4 @@
-"""A sweep as JSON, and as a table in Markdown with a line for each λ."""
+"""A sweep as JSON, as Markdown with a line for each λ, and as a picture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dorpo.evaluation.figures import Figures
 from dorpo.evaluation.report import NOTHING, number, table, to_json
 from dorpo.evaluation.sweep import Spread, Sweep
 
-JSON, MARKDOWN = "sweep.json", "sweep.md"
+JSON, MARKDOWN, PICTURE = "sweep.json", "sweep.md", "sweep.png"
 _COLUMNS = {
     "pair accuracy": "pair_accuracy",
     "chosen perplexity": "chosen_perplexity",
@@ -25,6 +25,7 @@ def to_markdown(sweep: Sweep) -> str:
         f"Student `{sweep.student}`, {finished}, measured on {sweep.base.prompts} prompts ({sweep.on}) of "
         f"`{sweep.dataset}`. Means over seeds, with the least and the most.",
         _table(sweep),
+        f"![Pair accuracy, KL and perplexity over λ]({PICTURE})",
     ]
     if sweep.on == "training rows":
         parts.append(
@@ -35,7 +36,11 @@ def to_markdown(sweep: Sweep) -> str:
 
 
 def write(sweep: Sweep, folder: Path) -> None:
-    """Write `sweep.json` and `sweep.md`, each whole: whoever reads them meanwhile finds the last state."""
+    """Write all three, each whole: whoever reads them meanwhile finds the last state."""
+    # Loads matplotlib, which a sweep needs only now.
+    from dorpo.evaluation.plots import save, sweep_figure
+
+    save(sweep_figure(sweep), folder / PICTURE)
     for name, text in ((JSON, to_json(sweep)), (MARKDOWN, to_markdown(sweep))):
         fresh = folder / f".{name}.new"
         fresh.write_text(text, encoding="utf-8")

@@ -65,7 +65,7 @@ class TrainingProgress:
 
 @frozen(kw_only=True)
 class TrainingEvaluated:
-    """The student was evaluated (see `dorpo.evaluate`): `when`, before or after, and `on` which rows."""
+    """The student was measured (see `dorpo.evaluation.figures`): `when`, before or after, `on` which rows."""
 
     kind: ClassVar[str] = "training_evaluated"
     when: str

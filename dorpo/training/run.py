@@ -16,7 +16,8 @@ from transformers import PrinterCallback, ProgressCallback, set_seed
 from dorpo import processes
 from dorpo.configuration import DORPOConfig
 from dorpo.encoding import encode_rows
-from dorpo.evaluate import evaluate
+from dorpo.evaluation.figures import summarize
+from dorpo.evaluation.measuring import measure
 from dorpo.store import Row, Store
 from dorpo.student import Student, StudentError, load_student
 from dorpo.training.callbacks import ReportProgress, StopWhenAsked
@@ -33,6 +34,8 @@ from dorpo.training.resuming import identity
 _UNKNOWN_WINDOW = 8192
 # The first step of a warm-up has the learning rate 0: a short training cannot spare it.
 _WARMUP, _STEPS_TO_WARM_UP = 0.1, 20
+# Of what is measured before and after; `python -m dorpo evaluate` measures the rest.
+_TOLD = ("pair_accuracy", "chosen_perplexity", "kl")
 # What another training needs in order to be compared with this one.
 _REPEATED = ("seed", "split_seed", "holdout", "max_length", "beta", "kd_alpha", "learning_rate")
 
@@ -159,7 +162,8 @@ class Training:
 
     def _evaluate(self, student: Student, plan: TrainingPlan, when: str) -> None:
         with self.cancellation.interruptible():
-            result = attrs.asdict(evaluate(student.model, plan.measured))
+            figures = summarize(measure(student.model, plan.measured), seed=self.request.seed)
+        result = {name: getattr(figures, name) for name in _TOLD}
         self._figures[when] = result
         on = "held-out rows" if plan.held_out else "training rows"
         self.report(TrainingEvaluated(when=when, on=on, **result))

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tiny_student import save_student
 
 from dorpo.store import Store
@@ -76,6 +77,11 @@ def adapter(place, dorpo, database, student) -> Path:
     return folder
 
 
+def check_image(path: Path) -> None:
+    with Image.open(path) as image:
+        image.verify()
+
+
 def metrics(folder: Path) -> dict:
     return json.loads((folder / "metrics.json").read_text())
 
@@ -102,6 +108,10 @@ def test_base_and_adapter_are_measured_on_what_the_training_held_out(
     assert "| base " in table
     assert "| pair accuracy " in table
     assert f"{trained['figures']['chosen_perplexity']:.3f}" in table
+    assert f"{trained['gain']['kl']:+.3f}" in table
+    assert base["gain"] is None
+    assert "](evaluation.png)" in table
+    check_image(output / "evaluation.png")
 
 
 def test_new_sessions_do_not_move_the_split(tmp_path, dorpo, database, story, adapter):
@@ -131,19 +141,37 @@ def test_answers_are_run_and_a_random_student_passes_nothing(dorpo, database, st
     assert base["execution"]["outcomes"] == {"unreadable": base["execution"]["answers"]}
 
 
+def test_answers_are_counted_without_being_run(dorpo, database, student):
+    options = ("--answer", "--holdout", 0, "--prompts", 3, "--max-new-tokens", 5, "--json")
+    result = dorpo("evaluate", "--db", database, "--student", student, *options)
+    assert result.returncode == 0, result.stderr
+    (base,) = json.loads(result.stdout)["candidates"]
+    assert base["execution"] is None
+    assert base["lengths"]["answers"] == 3
+    assert base["lengths"]["mean_tokens"] <= 5 < base["lengths"]["chosen_tokens"]
+
+
 def test_baselines_take_the_steps_and_the_seed_of_the_adapter(tmp_path, dorpo, database, adapter):
     output = tmp_path / "report"
-    options = ("--adapter", adapter, "--compare", "sft,kl", "--output", output)
+    options = ("--adapter", adapter, "--compare", "sft,orpo,kl", "--output", output)
     result = dorpo("evaluate", "--db", database, *options)
     assert result.returncode == 0, result.stderr
     report = json.loads((output / "evaluation.json").read_text())
-    assert [candidate["name"] for candidate in report["candidates"]] == ["base", "adapter", "sft", "kl"]
+    names = [candidate["name"] for candidate in report["candidates"]]
+    assert names == ["base", "adapter", "sft", "orpo", "kl"]
     own = metrics(adapter)
-    for name, changed in (("sft", {"beta": 0.0, "kd_alpha": 0.0}), ("kl", {"beta": 0.0, "kd_alpha": 1.0})):
+    assert own["settings"]["beta"] > 0
+    for name, changed in {
+        "sft": {"beta": 0.0, "kd_alpha": 0.0},
+        "orpo": {"kd_alpha": 0.0},
+        "kl": {"beta": 0.0, "kd_alpha": 1.0},
+    }.items():
         told = metrics(output / name)
         assert told["settings"] == {**own["settings"], **changed}
         assert (told["last_step"], told["held_out_sessions"]) == (STEPS, own["held_out_sessions"])
     assert result.stdout == (output / "evaluation.md").read_text()
+    perplexities = {candidate["figures"]["chosen_perplexity"] for candidate in report["candidates"]}
+    assert len(perplexities) == 5
 
 
 def test_the_sweep_trains_each_and_tells_what_it_made(tmp_path, dorpo, database, student):
@@ -152,6 +180,8 @@ def test_the_sweep_trains_each_and_tells_what_it_made(tmp_path, dorpo, database,
     result = dorpo("sweep", "--db", database, "--student", student, *options)
     assert result.returncode == 0, result.stderr
     assert result.stdout == (output / "sweep.md").read_text()
+    assert "](sweep.png)" in result.stdout
+    check_image(output / "sweep.png")
     sweep = json.loads((output / "sweep.json").read_text())
     assert (sweep["status"], sweep["on"], sweep["planned"]) == ("done", "held-out rows", 2)
     assert [(run["beta"], run["seed"]) for run in sweep["runs"]] == [(0.0, 1), (0.2, 1)]

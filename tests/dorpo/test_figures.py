@@ -8,19 +8,19 @@ from itertools import product
 
 import pytest
 
-from dorpo.evaluation.figures import Counts, bootstrap_interval, summarize
+from dorpo.evaluation.figures import Counts, Gain, Pair, bootstrap_interval, gain, summarize
 
 
 def counts(**changed) -> Counts:
     plain = {
-        "pairs": 1,
-        "won": 1.0,
+        "pairs": [Pair("redo", 1.0)],
         "chosen_tokens": 10,
         "chosen_logp": -10.0,
         "scored": 8,
         "kl": 4.0,
         "translated": 5,
         "agreed": 3,
+        "ending": 0.5,
         "cycle": 1,
     }
     return Counts(**{**plain, **changed})
@@ -59,21 +59,60 @@ def test_equal_seeds_give_equal_intervals():
 
 def test_figures_are_sums_over_sums():
     figures = summarize(
-        [counts(), counts(pairs=3, won=1.5, chosen_tokens=30, chosen_logp=-6.0, cycle=2, kl=1.0)]
+        [
+            counts(),
+            counts(
+                pairs=[Pair("redo", 1.0), Pair("error", 0.5), Pair("redo", 0.0)],
+                chosen_tokens=30,
+                chosen_logp=-6.0,
+                cycle=2,
+                kl=1.0,
+                ending=0.9,
+            ),
+        ]
     )
     assert (figures.prompts, figures.pairs, figures.pair_accuracy) == (2, 4, 2.5 / 4)
     assert figures.chosen_perplexity == pytest.approx(math.exp(16 / 40))
     assert (figures.kl, figures.kl_first_cycle, figures.kl_later_cycles) == (5 / 16, 0.5, 0.125)
     assert figures.teacher_agreement == 0.6
+    assert figures.ending_probability == pytest.approx(0.7)
+    parts = {reason: (part.pairs, part.share) for reason, part in figures.by_reason.items()}
+    assert parts == {"redo": (3, 2 / 3), "error": (1, 0.5)}
+    assert figures.by_reason["error"].interval == (0.5, 0.5)
     probability = (math.exp(-1) + math.exp(-0.2)) / 2
     assert figures.chosen_probability == pytest.approx(probability)
     assert figures.amplification == pytest.approx(1 / (1 - probability))
 
 
 def test_what_nothing_defines_is_none():
-    figures = summarize([counts(pairs=0, won=0.0, scored=0, kl=0.0, translated=0, agreed=0)])
+    figures = summarize([counts(pairs=[], scored=0, kl=0.0, translated=0, agreed=0)])
     assert figures.pair_accuracy is figures.pair_interval is figures.kl is figures.teacher_agreement is None
     assert figures.kl_later_cycles is None
+    assert figures.by_reason == {}
+
+
+def test_a_gain_is_that_of_the_same_prompts():
+    """Where both differ by the same everywhere the interval is a point, however unlike the prompts are."""
+    before = [counts(pairs=[Pair("redo", 0.0)] * n, kl=float(n), scored=4) for n in (1, 2, 5)]
+    after = [counts(pairs=[Pair("redo", 1.0)] * n, kl=n - 2.0, scored=4) for n in (1, 2, 5)]
+    assert gain(before, after) == Gain(
+        pair_accuracy=1.0, pair_interval=(1.0, 1.0), kl=-0.5, kl_interval=(-0.5, -0.5)
+    )
+
+
+def test_a_gain_in_some_prompts_alone_has_an_interval_that_holds_it():
+    before = [counts(pairs=[Pair("redo", 0.0)]) for _ in range(40)]
+    after = [*before[:30], *(counts(pairs=[Pair("redo", 1.0)]) for _ in range(10))]
+    found = gain(before, after)
+    assert found.pair_accuracy == 0.25
+    low, high = found.pair_interval
+    assert 0 < low < 0.25 < high < 0.5
+    assert (found.kl, found.kl_interval) == (0.0, (0.0, 0.0))
+
+
+def test_without_pairs_or_a_teacher_there_is_no_gain():
+    bare = [counts(pairs=[], scored=0)]
+    assert gain(bare, bare) == Gain(pair_accuracy=None, pair_interval=None, kl=None, kl_interval=None)
 
 
 def test_certain_text_amplifies_a_lot_but_not_without_end():

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from dorpo.evaluation.pass_rate import Generated, Ran, find_command, judge, run_with
+from dorpo.evaluation.lengths import Generated, Lengths, count_lengths
+from dorpo.evaluation.pass_rate import Ran, find_command, judge, run_with
 from dorpo.rendering import render_response
 from dorpo.training.request import TrainingRefusedError
 
@@ -20,8 +21,13 @@ def test_answers_are_run_by_the_command():
     rate = judge(answers, run_with(find_command()))
     assert rate.outcomes == {"ok": 1, "script_error": 1, "unreadable": 1}
     assert (rate.answers, rate.passed, rate.rate) == (3, 1, pytest.approx(1 / 3))
-    assert (rate.ended, rate.mean_tokens) == (2, 8.0)
     assert len(rate.backends) == 1
+
+
+def test_lengths_are_means_and_shares():
+    answers = [answer("print(1)\n"), Generated("on and on", False, 4), answer("print(2)\n")]
+    expected = Lengths(answers=3, ended=2, end_rate=pytest.approx(2 / 3), mean_tokens=8.0, chosen_tokens=20.0)
+    assert count_lengths(answers, [10, 20, 30]) == expected
 
 
 def test_what_the_sandbox_denies_counts_neither_way():

@@ -10,7 +10,8 @@ import torch
 from tiny_student import byte_tokenizer, llama, save_student
 
 from dorpo.encoding import encode_rows
-from dorpo.evaluate import evaluate
+from dorpo.evaluation.figures import summarize
+from dorpo.evaluation.measuring import measure
 from dorpo.store import Store
 from dorpo.student import LoraSettings, StudentError, add_adapters, converted, load_student, locate
 from dorpo.trainer import DORPOConfig, DORPOTrainer
@@ -110,7 +111,7 @@ def test_the_packaged_student_is_converted_once_and_learns(tmp_path, story):
         rows, _ = store.snapshot()
     student = load_student("smollm2")
     groups = encode_rows(rows, student.tokens)
-    before = evaluate(student.model, groups)
+    before = summarize(measure(student.model, groups))
     config = DORPOConfig(
         output_dir=str(tmp_path),
         max_steps=2,
@@ -120,7 +121,7 @@ def test_the_packaged_student_is_converted_once_and_learns(tmp_path, story):
         save_strategy="no",
     )
     DORPOTrainer(student.model, config, groups).train()
-    after = evaluate(student.model, groups)
+    after = summarize(measure(student.model, groups))
     assert after.chosen_perplexity < before.chosen_perplexity < 1000
 
 

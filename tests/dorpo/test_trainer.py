@@ -14,7 +14,8 @@ from torch.nn.functional import logsigmoid
 from dorpo import softlabels
 from dorpo.batches import collate
 from dorpo.encoding import encode_rows
-from dorpo.evaluate import evaluate
+from dorpo.evaluation.figures import summarize
+from dorpo.evaluation.measuring import measure
 from dorpo.softlabels import TokenScore
 from dorpo.store import Row
 from dorpo.student import LoraSettings, add_adapters
@@ -213,11 +214,11 @@ def test_groups_are_packed_by_tokens(groups, tmp_path):
 
 def test_the_loss_falls(groups, tmp_path):
     model = add_adapters(llama(), LoraSettings())
-    before = evaluate(model, groups)
+    before = summarize(measure(model, groups))
     running = trainer(model, groups, tmp_path, max_steps=6, per_device_train_batch_size=3, warmup_steps=0)
     running.train()
     losses = [entry["loss"] for entry in running.state.log_history if "loss" in entry]
-    after = evaluate(model, groups)
+    after = summarize(measure(model, groups))
     assert losses[-1] < losses[0] - 0.1
     assert after.chosen_perplexity < before.chosen_perplexity
     assert after.kl is not None
@@ -278,22 +279,6 @@ def test_hard_labels_alone_are_orpo(tmp_path):
     groups = encode_rows(rows, byte_tokens())
     loss = trainer(model, groups, tmp_path).compute_loss(model, collate(groups))
     torch.testing.assert_close(loss.double(), plain_loss(llama(), rows), atol=1e-5, rtol=0)
-
-
-def test_pair_accuracy_counts_ties_as_half():
-    first, second = encode_rows([row("a", "p", "same", "same "), row("b", "q", "one", None)], byte_tokens())
-    model = llama()
-    for parameter in model.parameters():
-        torch.nn.init.zeros_(parameter)
-    uniform = evaluate(model, [first, second])
-    assert uniform.pair_accuracy == 0.5
-    assert uniform.chosen_perplexity == pytest.approx(259, rel=1e-4)
-    assert evaluate(model, [second]).pair_accuracy is None
-
-
-def test_rows_without_a_teacher_have_no_distance_to_it():
-    groups = encode_rows([row("a", "p", "x", "y", soft=False)], byte_tokens())
-    assert evaluate(llama(), groups).kl is None
 
 
 @pytest.mark.parametrize(

@@ -100,18 +100,19 @@ def test_json_lines_tell_the_training_and_the_adapter_is_what_they_say(tmp_path,
 
 
 def evaluated_again(database: Path, student: Path, adapter: Path) -> dict[str, float]:
-    import attrs
     from peft import PeftModel
 
     from dorpo.encoding import encode_rows
-    from dorpo.evaluate import evaluate
+    from dorpo.evaluation.figures import summarize
+    from dorpo.evaluation.measuring import measure
     from dorpo.student import load_student
 
     base = load_student(str(student), lora=None)
     with Store.open(database) as store:
         rows, _ = store.snapshot()
     model = PeftModel.from_pretrained(base.model, adapter)
-    return attrs.asdict(evaluate(model, encode_rows(rows, base.tokens)))
+    figures = summarize(measure(model, encode_rows(rows, base.tokens)))
+    return {name: getattr(figures, name) for name in ("pair_accuracy", "chosen_perplexity", "kl")}
 
 
 def test_a_person_sees_one_line_of_before_and_after(tmp_path, database, student):

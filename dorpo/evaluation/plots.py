@@ -47,7 +47,7 @@ def evaluation_figure(candidates: Sequence[Candidate]) -> Figure:
 
 
 def sweep_figure(sweep: Sweep) -> Figure:
-    """Pair accuracy, KL and perplexity over λ: a dot for each seed, a line for their means, one for the base."""
+    """Pair accuracy, KL and perplexity over λ: a dot for each seed, their means, and the bare student."""
     wanted = {
         "pair accuracy": "pair_accuracy",
         "KL to the teacher, nats/token": "kl",

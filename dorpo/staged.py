@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dorpo.batches import Batch
+from dorpo.fast_adapters import fast_adapters
 from dorpo.forward import head_scores
 from dorpo.loss import DORPOLoss, LossOptions, dorpo_loss
 from dorpo.pieces import PIECE, Text, leaves, read
@@ -48,8 +49,9 @@ def staged_backward(
         The loss and what to report about it, without a graph.
     """
     step = _Step(model, batch, options, total_weight, low_memory, piece)
-    for group in range(batch["group_weight"].shape[0]):
-        step.run(group)
+    with fast_adapters(model):
+        for group in range(batch["group_weight"].shape[0]):
+            step.run(group)
     return dorpo_loss(step.kl, step.logps, batch, options, total_weight=total_weight)
 
 

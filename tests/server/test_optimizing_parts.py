@@ -12,7 +12,7 @@ from scripted_teacher import ScriptedTeacher, work
 from dorpo.store import HarvestedAttempt, HarvestedStep
 from precision_shaking.sape.adapter import Exchange, WorkerAdapter
 from precision_shaking.sape.agents import Agents
-from precision_shaking.sape.channel import DirectChannel
+from precision_shaking.sape.channel import Call, DirectChannel
 from precision_shaking.sape.optimizing.comparing import MIN_EXAMPLES, compare, interval
 from precision_shaking.sape.optimizing.compiling import choose_demos
 from precision_shaking.sape.optimizing.data import MIN_TRAIN, Example, Rejected, examples, split
@@ -280,14 +280,8 @@ async def ask_twice(home, said):
         channel = EquippedChannel(DirectChannel(), "script", home, said.append)
         inputs = {"instruction": "do", "current_script": BASE}
         for _ in range(2):
-            await channel.ask(
-                Agents.for_scripts().worker,
-                teacher,
-                inputs,
-                repeat=0,
-                exchange=Exchange([]),
-                on_text=lambda _: None,
-            )
+            worker = Agents.for_scripts().worker
+            await channel.ask(Call(worker, teacher, inputs, 0, Exchange([]), lambda _: None))
         return [[message["role"] for message in body["messages"]] for body in server.asked("worker")]
 
 

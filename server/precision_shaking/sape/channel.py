@@ -19,20 +19,30 @@ class ChannelError(Exception):
     """Teachers cannot be reached this way; the message is one sentence for the user."""
 
 
+@frozen
+class Call:
+    """One question of an agent to a teacher; see `agents.ask`.
+
+    Attributes:
+        inputs: The signature's.
+        repeat: How often the same was asked before, so that it is not answered in the same way.
+        exchange: Filled with what is asked and answered, even where that comes to nothing.
+        on_text: Called with each piece of the answer as it comes.
+    """
+
+    agent: Agent
+    teacher: Teacher
+    inputs: dict[str, str]
+    repeat: int
+    exchange: Exchange
+    on_text: Callable[[str], None]
+
+
 class Channel(Protocol):
     """What a session needs of its teachers. Both methods may raise ChannelError."""
 
-    async def ask(
-        self,
-        agent: Agent,
-        teacher: Teacher,
-        inputs: dict[str, str],
-        *,
-        repeat: int,
-        exchange: Exchange,
-        on_text: Callable[[str], None],
-    ) -> Reply:
-        """Ask an agent once; see `agents.ask`.
+    async def ask(self, call: Call) -> Reply:
+        """Ask an agent once.
 
         Raises:
             TeacherError: The teacher failed.
@@ -46,19 +56,17 @@ class Channel(Protocol):
 class DirectChannel:
     """Asks the teachers themselves, and knows what that costs."""
 
-    async def ask(
-        self,
-        agent: Agent,
-        teacher: Teacher,
-        inputs: dict[str, str],
-        *,
-        repeat: int,
-        exchange: Exchange,
-        on_text: Callable[[str], None],
-    ) -> Reply:
+    async def ask(self, call: Call) -> Reply:
         """See `Channel`."""
-        reply = await ask(agent, teacher, inputs, repeat=repeat, exchange=exchange, on_text=on_text)
-        exchange.cost_usd = cost_usd(teacher.access, exchange)
+        reply = await ask(
+            call.agent,
+            call.teacher,
+            call.inputs,
+            repeat=call.repeat,
+            exchange=call.exchange,
+            on_text=call.on_text,
+        )
+        call.exchange.cost_usd = cost_usd(call.teacher.access, call.exchange)
         return reply
 
     async def score(self, teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:

@@ -15,7 +15,7 @@ from precision_shaking.sape import events as e
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.agents import Agent, Agents, Reply
-from precision_shaking.sape.channel import Channel
+from precision_shaking.sape.channel import Call, Channel
 from precision_shaking.sape.formats import FieldStream
 from precision_shaking.sape.instances.documents import DocumentFaultError
 from precision_shaking.sape.recorder import Recorder
@@ -165,9 +165,7 @@ class Consultant:
 
         status = "error"
         try:
-            reply = await self.channel.ask(
-                agent, teacher, inputs, repeat=repeat, exchange=exchange, on_text=on_text
-            )
+            reply = await self.channel.ask(Call(agent, teacher, inputs, repeat, exchange, on_text))
             status = "ok" if reply.fields is not None else "unreadable"
         except asyncio.CancelledError:
             status = "cancelled"

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import cattrs
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from dorpo.softlabels import TokenScore
 from precision_shaking.sape.adapter import Exchange, Messages
-from precision_shaking.sape.agents import Agent, Reply, wanted_options
-from precision_shaking.sape.channel import Channel, ChannelError
+from precision_shaking.sape.agents import Reply, wanted_options
+from precision_shaking.sape.channel import Call, Channel, ChannelError
 from precision_shaking.sape.retrying import Trouble
 from precision_shaking.sape.teachers import Teacher, TeacherError
 
@@ -121,29 +121,19 @@ class RecordingChannel:
             raise _unwritable(path, error) from error
         return cls(path, inner, moment)
 
-    async def ask(
-        self,
-        agent: Agent,
-        teacher: Teacher,
-        inputs: dict[str, str],
-        *,
-        repeat: int,
-        exchange: Exchange,
-        on_text: Callable[[str], None],
-    ) -> Reply:
+    async def ask(self, call: Call) -> Reply:
         """See `Channel`. A cancelled call is not kept: nobody can be cancelled at the same place again."""
         pieces: list[str] = []
 
         def hear(text: str) -> None:
             pieces.append(text)
-            on_text(text)
+            call.on_text(text)
 
-        options = wanted_options(agent, teacher, inputs, repeat)
+        agent, teacher, exchange = call.agent, call.teacher, call.exchange
+        options = wanted_options(agent, teacher, call.inputs, call.repeat)
         started, moment, failure = time.monotonic(), self.moment(), None
         try:
-            return await self.inner.ask(
-                agent, teacher, inputs, repeat=repeat, exchange=exchange, on_text=hear
-            )
+            return await self.inner.ask(evolve(call, on_text=hear))
         except TeacherError as error:
             failure = error
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,8 +10,8 @@ from attrs import define, field, frozen
 
 from dorpo.softlabels import TokenScore
 from precision_shaking.sape.adapter import Exchange, Messages
-from precision_shaking.sape.agents import Agent, Reply, ask, wanted_options
-from precision_shaking.sape.channel import ChannelError
+from precision_shaking.sape.agents import Reply, ask, wanted_options
+from precision_shaking.sape.channel import Call, ChannelError
 from precision_shaking.sape.recording import SCORER, Recorded, read_recording, read_scores, scored_chat
 from precision_shaking.sape.retrying import Patience, Trouble
 from precision_shaking.sape.teachers import Teacher, TeacherError, silent
@@ -55,33 +55,31 @@ class ReplayChannel:
         """The recording's teachers, whom nobody can reach."""
         return [silent(TeacherAccess(name), _NoWaiting()) for name in self.teachers]
 
-    async def ask(
-        self,
-        agent: Agent,
-        teacher: Teacher,
-        inputs: dict[str, str],
-        *,
-        repeat: int,
-        exchange: Exchange,
-        on_text: Callable[[str], None],
-    ) -> Reply:
+    async def ask(self, call: Call) -> Reply:
         """See `Channel`.
 
         Raises:
             ChannelError: This was not asked when the session was recorded.
         """
+        agent, teacher, inputs, repeat = call.agent, call.teacher, call.inputs, call.repeat
         options = wanted_options(agent, teacher, inputs, repeat)
 
         async def respond(exchange: Exchange) -> None:
             recorded = self._take(agent.name, teacher.name, exchange.messages, options)
             for piece in recorded.pieces:
-                on_text(piece)
+                call.on_text(piece)
             _fill(exchange, recorded)
             if recorded.error is not None:
                 raise TeacherError(recorded.error, recorded.trouble, recorded.retry_after)
 
         return await ask(
-            agent, teacher, inputs, repeat=repeat, exchange=exchange, on_text=on_text, respond=respond
+            agent,
+            teacher,
+            inputs,
+            repeat=repeat,
+            exchange=call.exchange,
+            on_text=call.on_text,
+            respond=respond,
         )
 
     async def score(self, teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:

@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from dorpo.softlabels import TokenScore
 from precision_shaking.sape.adapter import Exchange, Messages
 from precision_shaking.sape.agents import Agent, Reply
-from precision_shaking.sape.channel import Channel
+from precision_shaking.sape.channel import Call, Channel
 from precision_shaking.sape.optimizing.programs import ProgramError, load, without_leftovers
 from precision_shaking.sape.teachers import Teacher
 
@@ -54,23 +54,12 @@ class EquippedChannel:
     warn: Callable[[str], None]
     _equipped: dict[tuple[str, str], Agent] = field(factory=dict, init=False)
 
-    async def ask(
-        self,
-        agent: Agent,
-        teacher: Teacher,
-        inputs: dict[str, str],
-        *,
-        repeat: int,
-        exchange: Exchange,
-        on_text: Callable[[str], None],
-    ) -> Reply:
+    async def ask(self, call: Call) -> Reply:
         """See `Channel`."""
-        key = (agent.name, teacher.name)
+        key = (call.agent.name, call.teacher.name)
         if key not in self._equipped:
-            self._equipped[key] = self._equip(agent, teacher.name)
-        return await self.inner.ask(
-            self._equipped[key], teacher, inputs, repeat=repeat, exchange=exchange, on_text=on_text
-        )
+            self._equipped[key] = self._equip(call.agent, call.teacher.name)
+        return await self.inner.ask(evolve(call, agent=self._equipped[key]))
 
     async def score(self, teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:
         """See `Channel`."""

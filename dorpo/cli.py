@@ -14,9 +14,11 @@ import attrs
 
 from dorpo import sessions_cli
 from dorpo.export import FORMATS, export, export_calls
+from dorpo.parquet import ParquetUnavailableError, export_parquet
 from dorpo.store import AGENTS, Stats, Store, StoreError, Usage, default_path
 from dorpo.usage import by_agent, describe_usage, plain_usage
 
+PARQUET = "parquet"
 VERDICTS = ("accepted", "redo", "further_edit")
 _WITH_TORCH = {
     "train": ("dorpo.training.cli", "train a student on the rows"),
@@ -55,7 +57,12 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
     stats.set_defaults(run=run_stats)
     exporting = commands.add_parser("export", help="write the rows for other training programs")
     _add_database(exporting)
-    exporting.add_argument("--format", required=True, choices=sorted(FORMATS), help="whose JSON lines")
+    exporting.add_argument(
+        "--format",
+        required=True,
+        choices=sorted([*FORMATS, PARQUET]),
+        help="whose JSON lines, or parquet with the soft labels",
+    )
     exporting.add_argument(
         "--agent", choices=AGENTS, help="not the rows but this agent's calls with what came of them (trl)"
     )
@@ -100,8 +107,12 @@ def run_export(args: argparse.Namespace) -> int:
         try:
             if args.agent:
                 exported = export_calls(store.agent_calls(args.agent), args.output)
+            elif args.format == PARQUET:
+                exported = export_parquet(store.rows(), args.output)
             else:
                 exported = export(store.rows(), args.output, args.format)
+        except ParquetUnavailableError as error:
+            return _complain(str(error))
         except OSError as error:
             return _complain(f"{args.output} cannot be written ({error.strerror}): choose another file.")
     skipped = f", {exported.skipped} without a rejected response left out" if exported.skipped else ""

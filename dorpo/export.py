@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from attrs import evolve, frozen
 
@@ -49,7 +50,7 @@ def export(rows: Iterable[Row], output: Path, line_format: str) -> Exported:
         OSError: The file cannot be written.
     """
     line_of = FORMATS[line_format]
-    cleaned = map(_without_credentials, rows)
+    cleaned = map(without_credentials, rows)
     return write_lines(((line_of(row), found) for row, found in cleaned), output)
 
 
@@ -74,24 +75,31 @@ def write_lines(lines: Iterable[tuple[dict[str, Any] | None, int]], output: Path
         output: The file to make or replace.
     """
     written = skipped = redacted = 0
+    with whole_file(output) as file:
+        for line, found in lines:
+            if line is None:
+                skipped += 1
+                continue
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            written += 1
+            redacted += found
+    return Exported(written, skipped, redacted)
+
+
+@contextmanager
+def whole_file(output: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `output` when this ends without an error."""
     descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            for line, found in lines:
-                if line is None:
-                    skipped += 1
-                    continue
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                written += 1
-                redacted += found
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(output)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return Exported(written, skipped, redacted)
 
 
 def _call_line(call: AgentCall) -> tuple[dict[str, Any], int]:
@@ -114,15 +122,23 @@ def _call_line(call: AgentCall) -> tuple[dict[str, Any], int]:
     return line, in_response + sum(found for _, found in contents)
 
 
-def _without_credentials(row: Row) -> tuple[Row, int]:
+def without_credentials(row: Row) -> tuple[Row, int]:
+    """The row and how many credentials were taken out; with them go the soft labels, which spell the text."""
     prompt, in_prompt = redact(row.prompt)
     chosen, in_chosen = redact(row.chosen)
     rejected, in_rejected = (None, 0) if row.rejected is None else redact(row.rejected)
-    clean = evolve(row, prompt=prompt, chosen=chosen, rejected=rejected)
+    clean = evolve(
+        row,
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
+        chosen_soft_labels=None if in_chosen else row.chosen_soft_labels,
+        rejected_soft_labels=None if in_rejected else row.rejected_soft_labels,
+    )
     return clean, in_prompt + in_chosen + in_rejected
 
 
-def _trl(row: Row) -> dict[str, Any]:
+def trl_line(row: Row) -> dict[str, Any]:
     """A row without a rejected response has null there: DORPO and supervised training still learn from it."""
     return {
         "prompt": to_messages(row.prompt),
@@ -145,4 +161,4 @@ def _answer(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
-FORMATS: Mapping[str, Callable[[Row], dict[str, Any] | None]] = {"trl": _trl, "openai": _openai}
+FORMATS: Mapping[str, Callable[[Row], dict[str, Any] | None]] = {"trl": trl_line, "openai": _openai}

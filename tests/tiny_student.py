@@ -1,10 +1,13 @@
 """A student that trains in no time: a byte-level tokenizer and a random Llama of two narrow layers.
 
-Plain functions, so that subprocess tests can write it to a folder too.
+Plain functions, so that subprocess tests can write it to a folder too, and so can tests in other languages:
+
+    python tests/tiny_student.py FOLDER
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +67,7 @@ def save_student(folder: Path) -> Path:
     byte_tokenizer().save_pretrained(folder)
     llama().save_pretrained(folder)
     return folder
+
+
+if __name__ == "__main__":
+    save_student(Path(sys.argv[1]))

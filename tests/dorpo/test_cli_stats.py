@@ -101,6 +101,19 @@ def test_an_export_that_cannot_be_written_is_one_sentence(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_parquet_is_written_where_pyarrow_is(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["export", "--db", dataset, "--format", "parquet", "--output", str(tmp_path / "rows.parquet")]
+    assert main(command) == 0
+    assert capsys.readouterr().err.startswith("2 rows written to ")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert main(command) == 2
+    assert capsys.readouterr().err.startswith(
+        "Parquet needs pyarrow, which is not installed: run pip install "
+    )
+
+
 def test_a_missing_dataset_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stats", "--db", str(tmp_path / "none.db")]) == 2
     captured = capsys.readouterr()

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from attrs import evolve
+from pyarrow import parquet
 
+from dorpo import softlabels
 from dorpo.export import Exported, export
+from dorpo.parquet import ParquetUnavailableError, export_parquet
 from dorpo.rendering import to_messages
+from dorpo.softlabels import TokenScore
 from dorpo.store import Row, Store
 
 if TYPE_CHECKING:
@@ -79,6 +84,56 @@ def test_credentials_stay_at_home(rows: list[Row], tmp_path: Path) -> None:
         assert export([leaking], output, line_format) == Exported(written=1, skipped=0, redacted=3)
         assert key not in output.read_text()
         assert output.read_text().count("<SECRET:aws-access-key>") == 3
+
+
+def test_parquet_has_everything_that_is_known_of_a_row(rows: list[Row], tmp_path: Path) -> None:
+    output = tmp_path / "rows.parquet"
+    assert export_parquet(rows, output) == Exported(written=2, skipped=0, redacted=0)
+    first, second = parquet.read_table(output).to_pylist()
+    assert first["prompt"] == to_messages(rows[0].prompt)
+    assert first["chosen"] == assistant(rows[0].chosen)
+    assert first["rejected"] == assistant(rows[0].rejected)
+    assert (first["reason"], first["cycle"], first["step"]) == ("redo", 2, 0)
+    assert (first["row"], first["session"], first["teacher"]) == (rows[0].uid, "session", "teacher")
+    assert first["chosen_logprobs"] == [{"token": rows[0].chosen.encode(), "logprob": -0.5, "top": []}]
+    assert first["rejected_logprobs"] is None
+    assert second["rejected"] is second["reason"] is second["chosen_logprobs"] is None
+
+
+def test_soft_labels_come_back_from_parquet_as_they_were(rows: list[Row], tmp_path: Path) -> None:
+    scores = [
+        TokenScore(b"\xe2\x82", -0.25, ((b"\xe2\x82", -0.25), (b"a", -2.0))),
+        TokenScore(b"\xac", -8.0, ()),
+    ]
+    labelled = evolve(rows[1], chosen="€", chosen_soft_labels=softlabels.encode(scores))
+    # More rows than are held in memory at once.
+    export_parquet([labelled] * 300, tmp_path / "rows.parquet")
+    read_back = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert len(read_back) == 300
+    found = [
+        TokenScore(one["token"], one["logprob"], tuple((top["token"], top["logprob"]) for top in one["top"]))
+        for one in read_back[-1]["chosen_logprobs"]
+    ]
+    assert found == scores
+
+
+def test_a_credential_takes_the_soft_labels_that_spell_it_along(rows: list[Row], tmp_path: Path) -> None:
+    key = "AK" + "IA" + "ABCDEFGHIJKLMN23"
+    scores = softlabels.encode([TokenScore(key.encode(), -0.5, ())])
+    leaking = evolve(rows[0], chosen=key, chosen_soft_labels=scores)
+    assert export_parquet([leaking], tmp_path / "rows.parquet").redacted == 1
+    [line] = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert line["chosen_logprobs"] is None
+    assert key.encode() not in (tmp_path / "rows.parquet").read_bytes()
+
+
+def test_without_pyarrow_one_sentence_says_what_to_do(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ParquetUnavailableError, match=r"pip install 'precision-shaking\[parquet\]'"):
+        export_parquet(rows, tmp_path / "rows.parquet")
+    assert list(tmp_path.glob("*.parquet")) == []
 
 
 def test_a_failing_export_leaves_the_old_file_and_no_other(rows: list[Row], tmp_path: Path) -> None:

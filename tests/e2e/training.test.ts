@@ -29,7 +29,7 @@ async function harvest({ folder, database, teacher }: Backstage): Promise<string
   const session = ["run", script, "Greet everybody", "--teacher", teacher, "--answers", answers, "--db", database];
   await finish({ command: PYTHON, args: ["-m", "precision_shaking", ...session], env: process.env });
   const student = join(folder, "student");
-  await finish({ command: PYTHON, args: [join(import.meta.dirname, "make_student.py"), student], env: process.env });
+  await finish({ command: PYTHON, args: [join(import.meta.dirname, "..", "tiny_student.py"), student], env: process.env });
   return student;
 }
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 # Told apart by colour-blind readers too (Okabe and Ito).
 _COLOURS = ("#999999", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
-_PANEL, _HEIGHT, _DPI = 4.2, 3.6, 110
+_COLUMNS, _PANEL, _HEIGHT, _DPI = 3, 4.2, 3.4, 110
 _CHANCE = 0.5
 
 _Draw = Callable[[Axes], None]
@@ -69,11 +70,20 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _figure(panels: Sequence[_Draw]) -> Figure:
-    figure = Figure(figsize=(_PANEL * len(panels), _HEIGHT), layout="constrained")
-    axes: list[Axes] = list(figure.subplots(1, len(panels), squeeze=False)[0])
-    for draw, one in zip(panels, axes, strict=True):
-        draw(one)
-        one.spines[["top", "right"]].set_visible(False)
+    """The panels in rows, and one legend below for what they share."""
+    columns = min(len(panels), _COLUMNS)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(_PANEL * columns, _HEIGHT * rows), layout="constrained")
+    for place, draw in enumerate(panels, 1):
+        axes = figure.add_subplot(rows, columns, place)
+        draw(axes)
+        axes.spines[["top", "right"]].set_visible(False)
+    named: dict[str, Artist] = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
+    if named:
+        figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=6, frameon=False)
     return figure
 
 
@@ -98,7 +108,6 @@ def _by_reason(axes: Axes, candidates: Sequence[Candidate]) -> None:
     names = [f"{reason.replace('_', ' ')}\n{part.pairs} pairs" for reason, part in reasons.items()]
     axes.set_xticks(range(len(reasons)), names)
     _share_of_pairs(axes, len(reasons))
-    axes.legend(frameon=False, loc="lower left", fontsize="small")
 
 
 def _dot(
@@ -140,7 +149,6 @@ def _over_betas(axes: Axes, title: str, name: str, sweep: Sweep) -> None:
     axes.axhline(getattr(sweep.base, name), color=_colour(0), linestyle="--", label="before")
     axes.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas])
     axes.set_xlabel("λ")
-    axes.legend(frameon=False, fontsize="small")
 
 
 def _colour(number: int) -> str:

@@ -12,7 +12,7 @@ from dorpo.store import Store
 from precision_shaking.sape import events as e
 from precision_shaking.sape.session import Session
 from precision_shaking.sape.teachers import connect, parse_teacher
-from precision_shaking.sape.wire import AnswerParams, StartParams
+from precision_shaking.sape.wire import AnswerParams, HelpParams, StartParams
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EMBEDDED = "embedded/smollm2"
@@ -20,8 +20,11 @@ EMBEDDED = "embedded/smollm2"
 pytestmark = pytest.mark.embedded
 
 
-async def play(store, example, request, **answer):
-    """Run a session in which the first proposal is answered, and return its events."""
+async def play(store, example, request, by_hand=None, **answer):
+    """Run a session in which every proposal is answered alike, and return its events.
+
+    `by_hand` is the user's own script where the only attempt of a step was not right.
+    """
     events = []
     teacher = connect(parse_teacher(EMBEDDED))
     script = (EXAMPLES / example).read_text()
@@ -29,12 +32,15 @@ async def play(store, example, request, **answer):
     def hear(event):
         events.append(event)
         if isinstance(event, e.ProposalReady):
-            reply = AnswerParams(event.attempt, "accepted", **answer)
+            reply = AnswerParams(event.attempt, **{"verdict": "accepted", **answer})
             asyncio.get_running_loop().call_soon(session.answer, reply)
+        elif isinstance(event, e.HelpNeeded) and by_hand is not None:
+            asyncio.get_running_loop().call_soon(session.help, HelpParams("retry", script=by_hand))
         elif isinstance(event, e.HelpNeeded):
             session.stop()
 
-    session = Session(StartParams(example, script, request, (teacher.access,)), [teacher], store, hear)
+    params = StartParams(example, script, request, (teacher.access,), max_attempts=1 if by_hand else 3)
+    session = Session(params, [teacher], store, hear)
     await asyncio.wait_for(session.run(), 240)
     return events
 
@@ -75,3 +81,13 @@ async def test_an_amended_text_gets_soft_labels_of_its_own(store):
     assert row.reason == "amended"
     assert "print(sum([3, 5, 8]))" in row.chosen
     assert agrees(decode(row.chosen_soft_labels), row.chosen)
+
+
+async def test_what_was_done_by_hand_gets_soft_labels_too(store):
+    again = {"verdict": "redo", "words": "no"}
+    await play(store, "total.py", "Use sum.", by_hand="print(sum([3, 5, 8]))\n", **again)
+    for row in store.rows():
+        assert row.teacher == "user"
+        assert "print(sum([3, 5, 8]))" in row.chosen
+        assert agrees(decode(row.chosen_soft_labels), row.chosen)
+    assert store.stats().rows >= 1

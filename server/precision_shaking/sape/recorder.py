@@ -33,14 +33,14 @@ class Evidence:
         exchange: The worker's last call.
         seconds: How long it took.
         execution: The last run of an attempt.
-        amended_scores: A local teacher's log-probabilities of the user's amended answer.
+        users_scores: A local teacher's log-probabilities of the text that the user wrote.
     """
 
     teacher: str = ""
     exchange: Exchange | None = None
     seconds: float | None = None
     execution: Execution | None = None
-    amended_scores: Sequence[TokenScore] = ()
+    users_scores: Sequence[TokenScore] = ()
 
 
 @frozen
@@ -231,13 +231,18 @@ class Recorder:
         return Stored(record, rows=tally.rows, labelled=tally.labelled)
 
 
+def by_hand_reasoning(state: State) -> str:
+    """What stands for the reasoning where the user did the step that is under way."""
+    return f"This does the step: {state.steps[state.step]}"
+
+
 def _users_attempt(uid: str, before: State, record: h.StepAccepted, evidence: Evidence) -> AttemptRecord:
     """The text that the user made of a proposal, or of a step that no teacher could do."""
     script = record.amended or ""
     if record.attempt is not None:
         reasoning, cause = record.attempt.reasoning, "amended"
     else:
-        reasoning, cause = f"This does the step: {before.steps[before.step]}", "by_hand"
+        reasoning, cause = by_hand_reasoning(before), "by_hand"
     response = render_answer(reasoning, script, before.step_script, before.limits.max_whole_lines)
     return AttemptRecord(
         uid=uid,
@@ -250,7 +255,7 @@ def _users_attempt(uid: str, before: State, record: h.StepAccepted, evidence: Ev
         script=script,
         teacher=BY_USER,
         author=BY_USER,
-        soft_labels=soft_labels(evidence.amended_scores, response),
+        soft_labels=soft_labels(evidence.users_scores, response),
     )
 
 

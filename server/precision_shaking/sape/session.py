@@ -32,7 +32,7 @@ from precision_shaking.sape.journal import Standing
 from precision_shaking.sape.narration import narrate, retell
 from precision_shaking.sape.pools import pools_of
 from precision_shaking.sape.questions import Questions, SessionError, known_verdict
-from precision_shaking.sape.recorder import Evidence, Recorder
+from precision_shaking.sape.recorder import Evidence, Recorder, by_hand_reasoning
 from precision_shaking.sape.resuming import Resumed, settings
 from precision_shaking.sape.routes import Place
 from precision_shaking.sape.teachers import Teacher, TeacherError
@@ -214,7 +214,7 @@ class Session:
             case h.ReadFeedback():
                 return await self._read_feedback(task)
             case h.AskForHelp():
-                return await self._questions.hear_help()
+                return await self._helped(await self._questions.hear_help())
 
     async def _work(self, task: h.AskWorker) -> h.Event:
         produced, reply = await self._consultant.work(self._state, task)
@@ -252,19 +252,33 @@ class Session:
 
     async def _answered(self, answer: h.Answered) -> h.Answered:
         """Have an amended text scored before it is stored as the chosen one."""
-        attempt, amended, prompt = self._state.attempt, answer.amended, self._prompt
-        if answer.verdict is not Verdict.ACCEPTED or attempt is None or amended is None or prompt is None:
-            return answer
-        if amended != attempt.script:
-            # Scored as the dataset will have it: an answer to the row's prompt, with the worker's reasoning.
-            asked = prompt.instruction, prompt.script, self._state.limits.max_whole_lines
-            scores = await self._channel.score(
-                self._workers[self._state.teacher],
-                to_messages(render_prompt(*asked)),
-                render_answer(attempt.reasoning, amended, *asked[1:]),
-            )
-            self._evidence = evolve(self._evidence, amended_scores=scores)
+        attempt, amended = self._state.attempt, answer.amended
+        if (
+            answer.verdict is Verdict.ACCEPTED
+            and attempt
+            and amended is not None
+            and amended != attempt.script
+        ):
+            await self._have_scored(attempt.reasoning, amended)
         return answer
+
+    async def _helped(self, answer: h.Helped) -> h.Helped:
+        """The same for a text that was written by hand."""
+        if answer.script is not None:
+            await self._have_scored(by_hand_reasoning(self._state), answer.script)
+        return answer
+
+    async def _have_scored(self, reasoning: str, script: str) -> None:
+        """Ask the teacher about a text of the user as the dataset will have it, an answer to the prompt."""
+        if self._prompt is None:
+            return
+        asked = self._prompt.instruction, self._prompt.script, self._state.limits.max_whole_lines
+        scores = await self._channel.score(
+            self._workers[self._state.teacher],
+            to_messages(render_prompt(*asked)),
+            render_answer(reasoning, script, *asked[1:]),
+        )
+        self._evidence = evolve(self._evidence, users_scores=scores)
 
     def _read(self, before: str, text: str) -> str:
         return self._instance.document.read(before, text, self._root)

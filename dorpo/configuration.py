@@ -9,16 +9,11 @@ import torch
 from transformers import TrainingArguments
 
 from dorpo.batches import Reason
+from dorpo.choices import CHUNK_KDS, COMPARED_TOKENS, GROUP_WEIGHTS, LABEL_NOISE, SOFT_LABELS
 from dorpo.loss import LossOptions
 from dorpo.odds import MOST_NOISE, MOST_TEACHER_WEIGHT
 from dorpo.reading import WAYS
 
-SOFT_LABELS = ("none", "smooth", "teacher")
-COMPARED_TOKENS = ("all", "diff")
-GROUP_WEIGHTS = ("row", "prompt")
-CHUNK_KDS = ("binary", "alm", "off")
-# An error is a fact, further edits only say that the other one was not all of it.
-LABEL_NOISE = {"error": 0.01, "redo": 0.05, "further_edit": 0.2, "amended": 0.05, "other": 0.05}
 _COUNTS = ("groups_per_step", "max_tokens_per_batch", "top_k", "max_length", "lora_rank", "lora_alpha")
 _CHOICES = {
     "or_soft_label": SOFT_LABELS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from dorpo.forward import bare, token_scores
 from dorpo.intake import take_groups, take_model
 from dorpo.loss import dorpo_loss
 from dorpo.packing import deal, micro_batches
+from dorpo.pieces import PIECE
 from dorpo.probe import measured_obstacle
 from dorpo.reading import Reading, Way, choose_reading, drops_out, obstacle
 from dorpo.reporting import Report
@@ -151,6 +152,17 @@ class DORPOTrainer(Trainer):
         """Tokens that are read for a group."""
         separate = self.reading.way is Way.SEPARATE
         return group.longest * (len(group.rejected) + 1) if separate else group.tokens
+
+    def tokens_at_once(self, groups: Sequence[Group]) -> int:
+        """Most tokens of these groups whose activations are held at the same time."""
+        if self.args.low_memory:
+            return min(PIECE, max(group.longest for group in groups))
+        if self._can_stage():
+            return max(group.longest + len(group.chosen) for group in groups)
+        largest = max(map(self._size, groups))
+        everything = sum(map(self._size, groups))
+        at_once = self._budget or largest * self.args.per_device_train_batch_size
+        return max(largest, min(at_once, everything))
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Of all micro-batches of a turn."""

@@ -136,7 +136,7 @@ def set_up(
     """
     student = load(request)
     window = getattr(student.model.config, "max_position_embeddings", None) or _UNKNOWN_WINDOW
-    groups = encode_rows(rows, student.tokens)
+    groups = encode_rows(rows, student.tokens, top_k=request.top_k)
     plan = make_plan(groups, request, window)
     measured, on = plan.measured, HELD_OUT if plan.held_out else TRAINED_ON
     if origin is None and not plan.held_out and request.max_steps is None:

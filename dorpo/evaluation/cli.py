@@ -11,9 +11,11 @@ from typing import Any
 from dorpo.evaluation.report import to_json, to_markdown, write
 from dorpo.evaluation.run import BASE, BASELINES, EvaluationRequest, evaluate_as_asked
 from dorpo.paths import default_path
+from dorpo.training import options
 from dorpo.training.cancellation import Cancellation, TrainingCancelledError
-from dorpo.training.cli import own_stdout, positive, set_environment, signals_to
+from dorpo.training.cli import own_stdout, set_environment, signals_to
 from dorpo.training.events import TrainingEvent, TrainingProgress
+from dorpo.training.options import positive
 from dorpo.training.request import TrainingRefusedError, TrainingRequest, prepare_output
 
 CANCELLED = 130
@@ -28,7 +30,8 @@ def add_arguments(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "evaluate", help="compare a student with and without an adapter"
     )
-    add_student(parser, default=None)
+    options.add_student(parser, default=None)
+    parser.add_argument("--db", type=Path, metavar="FILE", help="the dataset (default: the user's own)")
     parser.add_argument("--adapter", type=Path, metavar="DIR", help="what a training wrote")
     parser.add_argument(
         "--compare",
@@ -60,14 +63,6 @@ def add_arguments(subparsers: Any) -> None:
     parser.add_argument("--output", type=Path, metavar="DIR", help="where the report goes")
     parser.add_argument("--json", action="store_true", help="write the report as JSON to standard output")
     parser.set_defaults(run=run)
-
-
-def add_student(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """The options that say what is measured, and where."""
-    parser.add_argument("--db", type=Path, metavar="FILE", help="the dataset (default: the user's own)")
-    parser.add_argument("--student", default=default, help="smollm2, a folder, a GGUF file, or a hub model")
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
-    parser.add_argument("--allow-download", action="store_true", help="fetch the student from the hub")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,10 +10,15 @@ from attrs import evolve, field, frozen
 
 from dorpo.evaluation.adapter_origin import Origin, read_origin
 from dorpo.evaluation.pass_rate import find_command, run_with
-from dorpo.store import Row
 from dorpo.training.cancellation import Cancellation, TrainingCancelledError
 from dorpo.training.events import TrainingEvent
-from dorpo.training.request import TrainingRefusedError, TrainingRequest, prepare_output, read_rows
+from dorpo.training.request import (
+    Snapshot,
+    TrainingRefusedError,
+    TrainingRequest,
+    prepare_output,
+    read_rows,
+)
 
 if TYPE_CHECKING:
     from dorpo.evaluation.candidates import Answering, Bench, Candidate
@@ -92,13 +97,13 @@ def evaluate_as_asked(
     answering = _answering(request)
     origin = None if request.adapter is None else read_origin(request.adapter)
     training = _like(request, origin)
-    rows, fingerprint = read_rows(training)
-    _check_baselines(request, origin, fingerprint)
+    data = read_rows(training)
+    _check_baselines(request, origin, data.fingerprint)
     # Loads torch, which takes seconds: only after everything that can be refused at once.
     from dorpo.evaluation.candidates import set_up
 
     with cancellation.interruptible():
-        bench = set_up(rows, training, origin, answering)
+        bench = set_up(data.rows, training, origin, answering)
         report(f"Measuring {BASE} on {len(bench.groups)} prompts ({bench.on}).")
         candidates = [bench.measure(BASE)]
         if request.adapter is not None:
@@ -106,15 +111,15 @@ def evaluate_as_asked(
             candidates.append(bench.measure(ADAPTER, request.adapter, candidates[0]))
     for name in request.baselines:
         report(f"Training {name}.")
-        candidates.append(_baseline(name, bench, candidates[0], rows, fingerprint, report, cancellation))
+        candidates.append(_baseline(name, bench, candidates[0], data, report, cancellation))
     return Evaluation(
         student=training.student,
         adapter=None if request.adapter is None else str(request.adapter.absolute()),
         dataset=str(training.db.absolute()),
-        dataset_sha256=fingerprint,
+        dataset_sha256=data.fingerprint,
         on=bench.on,
         candidates=candidates,
-        notes=_notes(request, origin, fingerprint, candidates, bench.on),
+        notes=_notes(request, origin, data.fingerprint, candidates, bench.on),
     )
 
 
@@ -164,15 +169,14 @@ def _baseline(
     name: str,
     bench: Bench,
     base: Candidate,
-    rows: Sequence[Row],
-    fingerprint: str,
+    data: Snapshot,
     report: Callable[[TrainingEvent | str], None],
     cancellation: Cancellation,
 ) -> Candidate:
     from dorpo.training.run import Training
 
     asked = evolve(bench.request, output=bench.request.output / name, **BASELINES[name])  # type: ignore[arg-type]
-    if Training(asked, rows, fingerprint, report, cancellation).run() == "cancelled":
+    if Training(asked, data, report, cancellation).run() == "cancelled":
         raise TrainingCancelledError
     with cancellation.interruptible():
         return bench.measure(name, asked.output, base)

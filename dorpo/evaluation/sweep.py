@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from dorpo.evaluation.figures import Figures
-from dorpo.store import Row
 from dorpo.training.cancellation import Cancellation, TrainingCancelledError
 from dorpo.training.events import TrainingEvent
-from dorpo.training.request import TrainingRequest, prepare_output, read_rows
+from dorpo.training.request import Snapshot, TrainingRequest, check_reporter, prepare_output, read_rows
 
 if TYPE_CHECKING:
     from dorpo.evaluation.candidates import Bench
@@ -116,20 +115,21 @@ def sweep_as_asked(
         TrainingRefusedError: It cannot be done as asked.
         TrainingCancelledError: The wish to stop came before the student itself was measured.
     """
-    rows, fingerprint = read_rows(request.training)
+    data = read_rows(request.training)
+    check_reporter(request.training.report_to)
     for asked in request.runs:
         prepare_output(asked.output)
     # Loads torch, which takes seconds: only after everything that can be refused at once.
     from dorpo.evaluation.candidates import set_up
 
     with cancellation.interruptible():
-        bench = set_up(rows, request.training, None)
+        bench = set_up(data.rows, request.training, None)
         base = bench.measure("base").figures
     sweep = Sweep(
         status="running",
         student=request.training.student,
         dataset=str(request.training.db.absolute()),
-        dataset_sha256=fingerprint,
+        dataset_sha256=data.fingerprint,
         on=bench.on,
         planned=len(request.runs),
         base=base,
@@ -137,7 +137,7 @@ def sweep_as_asked(
     try:
         for number, asked in enumerate(request.runs, 1):
             report(f"Training {number} of {len(request.runs)}: λ {asked.beta:g}, seed {asked.seed}.")
-            run = _train(asked, bench, rows, fingerprint, report, cancellation)
+            run = _train(asked, bench, data, report, cancellation)
             sweep = evolve(sweep, runs=(*sweep.runs, run))
             keep(sweep)
         sweep = evolve(sweep, status="done")
@@ -150,14 +150,13 @@ def sweep_as_asked(
 def _train(
     asked: TrainingRequest,
     bench: Bench,
-    rows: Sequence[Row],
-    fingerprint: str,
+    data: Snapshot,
     report: Callable[[TrainingEvent | str], None],
     cancellation: Cancellation,
 ) -> SweepRun:
     from dorpo.training.run import Training
 
-    if Training(asked, rows, fingerprint, report, cancellation).run() == "cancelled":
+    if Training(asked, data, report, cancellation).run() == "cancelled":
         raise TrainingCancelledError
     with cancellation.interruptible():
         figures = bench.measure("adapter", asked.output).figures

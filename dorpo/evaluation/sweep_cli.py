@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dorpo.evaluation.cli import CANCELLED, REFUSED, add_student, tell
+from dorpo.evaluation.cli import CANCELLED, REFUSED, tell
 from dorpo.evaluation.sweep import SweepRequest, sweep_as_asked
 from dorpo.evaluation.sweep_report import JSON, to_markdown, write
 from dorpo.paths import default_path
+from dorpo.training import options
 from dorpo.training.cancellation import Cancellation, TrainingCancelledError
-from dorpo.training.cli import own_stdout, positive, set_environment, signals_to
+from dorpo.training.cli import own_stdout, set_environment, signals_to
+from dorpo.training.options import positive
 from dorpo.training.request import TrainingRefusedError, TrainingRequest, prepare_output
 
 T = TypeVar("T")
@@ -22,25 +24,33 @@ T = TypeVar("T")
 
 def add_arguments(subparsers: Any) -> None:
     """Register the subcommand; its parser sets `run`."""
-    defaults = TrainingRequest(db=Path(), student="smollm2", output=Path())
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "sweep", help="train with several weights of the odds ratio and compare them"
     )
-    add_student(parser, default=defaults.student)
-    parser.add_argument("--betas", type=_betas, default=(0.0, 0.05, 0.1, 0.2), metavar="λ,…")
-    parser.add_argument("--seeds", type=_seeds, default=(0,), metavar="N,…")
-    parser.add_argument("--max-steps", required=True, type=positive, metavar="N", help="of each training")
-    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
-    parser.add_argument("--groups-per-step", type=positive, metavar="N", help="prompts in one optimizer step")
-    parser.add_argument("--max-length", type=positive, metavar="TOKENS", help="leave longer rows out")
-    parser.add_argument(
-        "--holdout", type=float, default=defaults.holdout, help="share of sessions to evaluate on"
-    )
-    parser.add_argument(
-        "--split-seed", type=int, default=defaults.seed, help="of the choice of these sessions"
-    )
-    parser.add_argument("--low-memory", action="store_true", help="somewhat slower, with much less memory")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where everything goes")
+    parser.add_argument(
+        "--betas",
+        type=_betas,
+        default=(0.0, 0.05, 0.1, 0.2),
+        metavar="λ,…",
+        help="weights of the odds-ratio term (default: 0,0.05,0.1,0.2)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=_seeds,
+        default=(0,),
+        metavar="N,…",
+        help="every λ is trained once with each (default: 0)",
+    )
+    options.add_data(parser).add_argument(
+        "--split-seed", type=int, default=0, metavar="N", help="of the choice of these sessions (default: 0)"
+    )
+    options.add_adapters(options.add_student(parser))
+    options.add_objective(parser)
+    options.add_steps(parser).add_argument(
+        "--max-steps", required=True, type=positive, metavar="N", help="of each training"
+    )
+    options.add_memory(parser)
     parser.set_defaults(run=run)
 
 

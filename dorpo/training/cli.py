@@ -15,47 +15,58 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from dorpo.paths import default_path
+from dorpo.training import options
 from dorpo.training.cancellation import Cancellation, TrainingCancelledError
 from dorpo.training.events import TrainingEvent, TrainingFailed
 from dorpo.training.progress import Bar, JsonLines
-from dorpo.training.request import TrainingRefusedError, TrainingRequest, prepare_output, read_rows
+from dorpo.training.request import (
+    TrainingRefusedError,
+    TrainingRequest,
+    check_reporter,
+    prepare_output,
+    read_rows,
+)
 from dorpo.training.resuming import starting_point
 
 _CANCELLED = 130
 _REFUSED = 2
 
 
+_EXAMPLES = """\
+examples:
+  python -m dorpo train --output my-model
+      an adapter for the small student that comes along, from your own dataset
+  python -m dorpo train --output my-model --student ./qwen --epochs 3 --save-steps 50 --resume
+      another student, kept on the way; the same command goes on after a crash
+  python -m dorpo train --output my-model --or-soft-label smooth --or-tokens diff
+      labels that may be wrong, and only what differs is compared
+  python -m dorpo train --output my-model --qlora --gradient-checkpointing --report-to tensorboard
+      a large student on one GPU, with curves
+
+Ctrl-C stops it and keeps what was learned so far. Exit status: 0 when it is done, 2 for what you have to
+put right, 130 when it was stopped.
+"""
+
+
 def add_arguments(subparsers: Any) -> None:
     """Register the subcommand; its parser sets `run`."""
-    defaults = TrainingRequest(db=Path(), student="smollm2", output=Path())
-    parser: argparse.ArgumentParser = subparsers.add_parser("train", help="train a student on the rows")
-    parser.add_argument("--db", type=Path, metavar="FILE", help="the dataset (default: the user's own)")
-    parser.add_argument(
-        "--student", default=defaults.student, help="smollm2, a folder, a GGUF file, or a hub model"
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "train",
+        help="train a student on the rows",
+        description="Train a student on the rows of your dataset: the KL to the teacher on what you "
+        "accepted, and the odds ratio against what you rejected.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where the adapter goes")
-    parser.add_argument(
-        "--max-steps", type=positive, metavar="N", help="optimizer steps (default: by --epochs)"
-    )
-    parser.add_argument("--epochs", type=float, default=defaults.epochs, help="passes over the rows")
-    parser.add_argument("--beta", type=float, default=defaults.beta, help="weight λ of the odds-ratio term")
-    parser.add_argument("--kd-alpha", type=float, default=defaults.kd_alpha, help="share of the KL, 0 to 1")
-    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
-    parser.add_argument("--groups-per-step", type=positive, metavar="N", help="prompts in one optimizer step")
-    parser.add_argument("--max-length", type=positive, metavar="TOKENS", help="leave longer rows out")
-    parser.add_argument("--min-rows", type=positive, default=defaults.min_rows, metavar="N")
-    parser.add_argument(
-        "--holdout", type=float, default=defaults.holdout, help="share of sessions to evaluate on"
-    )
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--device", default=defaults.device, choices=["auto", "cpu", "cuda", "mps"])
-    parser.add_argument("--low-memory", action="store_true", help="somewhat slower, with much less memory")
-    parser.add_argument("--save-steps", type=positive, metavar="N", help="a checkpoint every so many steps")
-    parser.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint, if there is one"
-    )
-    parser.add_argument("--allow-download", action="store_true", help="fetch the student from the hub")
     parser.add_argument("--json", action="store_true", help="write JSON lines to standard output")
+    options.add_minimum(options.add_data(parser))
+    student = options.add_student(parser)
+    options.add_adapters(student)
+    options.add_whole(student)
+    options.add_objective(parser, one_beta=True)
+    options.add_length(options.add_steps(parser))
+    options.add_memory(parser)
     parser.set_defaults(run=run)
 
 
@@ -103,15 +114,16 @@ def _say_nothing(_event: TrainingEvent) -> None:
 
 
 def _train(request: TrainingRequest, report: Callable[[TrainingEvent], None]) -> int:
-    rows, fingerprint = read_rows(request)
+    data = read_rows(request)
+    check_reporter(request.report_to)
     prepare_output(request.output)
-    checkpoint = starting_point(request, fingerprint)
+    checkpoint = starting_point(request, data.fingerprint)
     cancellation = Cancellation()
     with signals_to(cancellation.request):
         # Loads torch, which takes seconds: only after everything that can be refused at once.
         from dorpo.training.run import Training
 
-        status = Training(request, rows, fingerprint, report, cancellation, checkpoint).run()
+        status = Training(request, data, report, cancellation, checkpoint).run()
     return _CANCELLED if status == "cancelled" else 0
 
 
@@ -165,11 +177,3 @@ def set_environment(*, allow_download: bool) -> None:
     # `python -W` still shows what the libraries warn developers of.
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-
-
-def positive(text: str) -> int:
-    """Read an option's number, for argparse, which turns the error into its own message."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number

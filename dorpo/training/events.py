@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import attrs
@@ -14,28 +15,36 @@ class TrainingStarted:
 
     Attributes:
         run: Name of the training in the dataset.
-        rows: Dataset rows that are trained on.
+        found: Complete rows of the dataset.
+        dropped: How many of them are left out whole, by the reason, see `dorpo.checks`.
+        rows: Those that are trained on.
         prompts: Groups of them with the same prompt and chosen response.
-        skipped: Rows left out because they are longer than the student can read.
-        held_out: Prompts kept for the evaluation; 0 when it uses the training rows.
+        held_out: Prompts kept for the evaluation, of sessions of their own; 0 when it uses the training rows.
+        held_out_rows: Their rows.
         tokens: Tokens the student reads in one pass over the training rows, every prompt once.
         student: As named by the user.
         device: Where it is trained: cpu, cuda or mps.
         steps: Optimizer steps.
         estimate_seconds: How long the whole training may take, from a short timed forward pass.
+        estimate_bytes: How much memory it takes beside Python and its libraries, from a short text.
+        free_bytes: How much of that the device has left, the student already on it; None where it cannot say.
     """
 
     kind: ClassVar[str] = "training_started"
     run: str
+    found: int
+    dropped: Mapping[str, int]
     rows: int
     prompts: int
-    skipped: int
     held_out: int
+    held_out_rows: int
     tokens: int
     student: str
     device: str
     steps: int
     estimate_seconds: float
+    estimate_bytes: int
+    free_bytes: int | None
 
 
 @frozen(kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from attrs import define, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
 
 from dorpo.durations import in_words
 from dorpo.training.events import (
@@ -22,6 +23,7 @@ from dorpo.training.events import (
 )
 
 _FEW_ROWS = 20
+_GIGABYTE = 1e9
 # Of progress, where there is no terminal to redraw a bar on.
 _MOST_LINES = 20
 
@@ -91,13 +93,17 @@ class Bar:
             self._progress.stop()
 
     def _start(self, event: TrainingStarted) -> None:
+        self.console.print(_table(event))
         rows = f"{_count(event.rows, 'row')} with {_count(event.prompts, 'prompt')}"
         self._say(
             f"Training {event.student} on {event.device}: {rows}, {event.tokens:,} tokens, "
-            f"{_count(event.steps, 'step')}, about {in_words(event.estimate_seconds)}."
+            f"{_count(event.steps, 'step')}, about {in_words(event.estimate_seconds)} and "
+            f"{memory_in_words(event.estimate_bytes)} of memory."
         )
-        if event.skipped:
-            self._say(f"{_count(event.skipped, 'row')} left out: longer than the student can read.")
+        if event.free_bytes is not None and event.estimate_bytes > event.free_bytes:
+            self._say(
+                f"That may not fit, as {memory_in_words(event.free_bytes)} are free: --low-memory needs less."
+            )
         if event.rows < _FEW_ROWS:
             self._say(
                 "So few rows are mostly learned by heart: the figures show that training works, no more."
@@ -114,6 +120,23 @@ class Bar:
 
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(event: TrainingStarted) -> Table:
+    """What became of the dataset's rows."""
+    table = Table(box=None, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    left_out = [(f"  left out: {flaw}", count) for flaw, count in event.dropped.items()]
+    held_out = [("  kept for the evaluation", event.held_out_rows)] if event.held_out_rows else []
+    for name, count in [("complete rows", event.found), *left_out, *held_out, ("to learn from", event.rows)]:
+        table.add_row(name, f"{count:,}")
+    return table
+
+
+def memory_in_words(size: int) -> str:
+    """Bytes as a person says them: "310 MB", "7.4 GB"."""
+    return f"{size / 1e9:.1f} GB" if size >= _GIGABYTE else f"{max(1, round(size / 1e6))} MB"
 
 
 def compare(before: TrainingEvaluated, after: TrainingEvaluated) -> str:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import field, frozen
 
-from dorpo.redaction import redact
+from dorpo.checks import check
 from dorpo.store import Row, Store, StoreError
+
+# What of a request the objective and its optimizer are told, by the same names as in `DORPOConfig`.
+LEARNING = (
+    *("beta", "kd_alpha", "learning_rate", "top_k", "chunk_kd", "or_soft_label", "or_label_noise"),
+    *("or_teacher_weight", "or_tokens", "group_weight", "full", "qlora", "lora_rank", "lora_alpha"),
+)
 
 
 class TrainingRefusedError(Exception):
@@ -27,6 +35,17 @@ class TrainingRequest:
         epochs: Passes over the rows when `max_steps` is None.
         beta: λ, the weight of the odds-ratio term.
         kd_alpha: Share of the KL in the first term of the loss.
+        top_k: Alternatives of the teacher for every token.
+        chunk_kd: How chunks of tokens are learned; this and what follows as in `DORPOConfig`.
+        or_soft_label: How sure a pair is.
+        or_label_noise: Share of wrong labels by reason, where it is not the default.
+        or_teacher_weight: How much the teacher leans.
+        or_tokens: What the odds ratio compares.
+        group_weight: What counts the same.
+        full: Whether to train every weight instead of adapters.
+        qlora: Whether to hold the model below the adapters in four bits.
+        lora_rank: Of the adapters.
+        lora_alpha: Their scale is alpha / rank.
         learning_rate: Peak of the schedule.
         groups_per_step: Groups in one optimizer step; None chooses by the number of groups.
         max_length: Longest prompt with response, in tokens; None for what the student can read.
@@ -35,6 +54,9 @@ class TrainingRequest:
         seed: Of the data order and the adapters.
         split_seed: Of the choice of the sessions kept for the evaluation; None takes `seed`.
         device: auto, cpu, cuda or mps.
+        gradient_checkpointing: Whether activations are computed again on the way back.
+        bf16: Whether to compute in bfloat16; None where the device is CUDA and can.
+        report_to: A program that the metrics are also written for, or "none".
         low_memory: Whether to compute more and keep the activations of one text at a time.
         allow_download: Whether a student may be fetched from the hub.
         save_steps: Optimizer steps between two checkpoints; None writes none.
@@ -48,6 +70,17 @@ class TrainingRequest:
     epochs: float = 1.0
     beta: float = 0.1
     kd_alpha: float = 1.0
+    top_k: int = 20
+    chunk_kd: str = "binary"
+    or_soft_label: str = "none"
+    or_label_noise: Mapping[str, float] = field(factory=dict)
+    or_teacher_weight: float = 0.25
+    or_tokens: str = "all"
+    group_weight: str = "row"
+    full: bool = False
+    qlora: bool = False
+    lora_rank: int = 16
+    lora_alpha: int = 32
     learning_rate: float = 5e-4
     groups_per_step: int | None = None
     max_length: int | None = None
@@ -56,14 +89,32 @@ class TrainingRequest:
     seed: int = 0
     split_seed: int | None = None
     device: str = "auto"
+    gradient_checkpointing: bool = False
+    bf16: bool | None = None
+    report_to: str = "none"
     low_memory: bool = False
     allow_download: bool = False
     save_steps: int | None = None
     resume: bool = False
 
 
-def read_rows(request: TrainingRequest) -> tuple[list[Row], str]:
-    """The complete rows without credentials, which a model would learn by heart, and their fingerprint.
+@frozen
+class Snapshot:
+    """The dataset at one moment.
+
+    Attributes:
+        rows: The complete rows that are fit to learn from, see `dorpo.checks`.
+        fingerprint: Of all complete rows.
+        dropped: How many of these are not fit, by the reason.
+    """
+
+    rows: list[Row]
+    fingerprint: str
+    dropped: Mapping[str, int] = field(factory=dict)
+
+
+def read_rows(request: TrainingRequest) -> Snapshot:
+    """The rows to learn from, without those that teach nothing or hold credentials.
 
     Raises:
         TrainingRefusedError: There is no dataset, or it has too few rows.
@@ -77,19 +128,28 @@ def read_rows(request: TrainingRequest) -> tuple[list[Row], str]:
         raise TrainingRefusedError(
             f"The dataset {request.db} has no complete rows yet: accept at least one step of a session first."
         )
-    if len(rows) < request.min_rows:
-        count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
+    checked = check(rows)
+    if len(checked.rows) < request.min_rows:
+        usable = "1 row" if len(checked.rows) == 1 else f"{len(checked.rows)} rows"
+        others = ", ".join(f"{count} {flaw}" for flaw, count in checked.dropped.items())
+        without = f" to learn from (and {others})" if others else ""
         raise TrainingRefusedError(
-            f"The dataset has only {count}, and a training needs {request.min_rows}: accept more steps, "
-            "or lower --min-rows."
+            f"The dataset has only {usable}{without}, and a training needs {request.min_rows}: "
+            "accept more steps, or lower --min-rows."
         )
-    return [_without_credentials(row) for row in rows], fingerprint
+    return Snapshot(checked.rows, fingerprint, checked.dropped)
 
 
-def _without_credentials(row: Row) -> Row:
-    """Soft labels follow the text as far as it is the scored one, see `dorpo.align`."""
-    rejected = None if row.rejected is None else redact(row.rejected)[0]
-    return evolve(row, prompt=redact(row.prompt)[0], chosen=redact(row.chosen)[0], rejected=rejected)
+def check_reporter(name: str) -> None:
+    """See that the program is there for which metrics are written.
+
+    Raises:
+        TrainingRefusedError: It is not installed.
+    """
+    if name != "none" and importlib.util.find_spec(name) is None:
+        raise TrainingRefusedError(
+            f"The package {name} is missing: run pip install {name}, or leave --report-to out."
+        )
 
 
 def prepare_output(folder: Path) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 from dorpo.training import checkpoints
 from dorpo.training.checkpoints import Checkpoint
-from dorpo.training.request import TrainingRefusedError, TrainingRequest
+from dorpo.training.request import LEARNING, TrainingRefusedError, TrainingRequest
 
 # What decides what a step does. Where files lie, how often they are written and on which machine does not.
 _SETTINGS = (
-    *("student", "max_steps", "epochs", "beta", "kd_alpha", "learning_rate"),
-    *("groups_per_step", "max_length", "holdout", "seed", "split_seed"),
+    *("student", "max_steps", "epochs", "groups_per_step", "max_length", "holdout", "seed", "split_seed"),
+    *LEARNING,
 )
 
 

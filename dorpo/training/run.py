@@ -5,28 +5,29 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import attrs
-import torch
 from attrs import define, field
 from transformers import PrinterCallback, ProgressCallback, set_seed
 
 from dorpo import processes
+from dorpo.checks import TOO_LONG
 from dorpo.configuration import DORPOConfig
 from dorpo.encoding import encode_rows
 from dorpo.evaluation.figures import summarize
 from dorpo.evaluation.measuring import measure
-from dorpo.store import Row, Store
-from dorpo.student import Student, StudentError, load_student
+from dorpo.store import Store
+from dorpo.student import LoraSettings, Student, StudentError, load_student
 from dorpo.training.callbacks import ReportProgress, StopWhenAsked
 from dorpo.training.cancellation import Cancellation, TrainingCancelledError
 from dorpo.training.checkpoints import Checkpoint
 from dorpo.training.data import count_rows
 from dorpo.training.events import TrainingEvaluated, TrainingEvent, TrainingFinished, TrainingStarted
+from dorpo.training.memory import Memory, estimate
 from dorpo.training.plan import TrainingPlan, choose_device, make_plan, time_forward
-from dorpo.training.request import TrainingRefusedError, TrainingRequest
+from dorpo.training.request import LEARNING, Snapshot, TrainingRefusedError, TrainingRequest
 from dorpo.training.resumable import ResumableTrainer
 from dorpo.training.resuming import identity
 
@@ -37,7 +38,7 @@ _WARMUP, _STEPS_TO_WARM_UP = 0.1, 20
 # Of what is measured before and after; `python -m dorpo evaluate` measures the rest.
 _TOLD = ("pair_accuracy", "chosen_perplexity", "kl")
 # What another training needs in order to be compared with this one.
-_REPEATED = ("seed", "split_seed", "holdout", "max_length", "beta", "kd_alpha", "learning_rate")
+_REPEATED = ("seed", "split_seed", "holdout", "max_length", *LEARNING)
 
 
 @define(eq=False)
@@ -46,8 +47,7 @@ class Training:
 
     Attributes:
         request: What was asked for.
-        rows: The dataset's rows, see `dorpo.training.request.read_rows`.
-        fingerprint: Of these rows.
+        data: The dataset's rows, see `dorpo.training.request.read_rows`.
         report: Gets every event.
         cancellation: The user's wish to stop.
         checkpoint: Where to go on from, see `dorpo.training.resuming`.
@@ -55,8 +55,7 @@ class Training:
     """
 
     request: TrainingRequest
-    rows: Sequence[Row]
-    fingerprint: str
+    data: Snapshot
     report: Callable[[TrainingEvent], None]
     cancellation: Cancellation
     checkpoint: Checkpoint | None = None
@@ -82,13 +81,15 @@ class Training:
             self._agree()
             student = self._load(device)
             window = getattr(student.model.config, "max_position_embeddings", None) or _UNKNOWN_WINDOW
-            plan = make_plan(encode_rows(self.rows, student.tokens), self.request, window)
+            groups = encode_rows(self.data.rows, student.tokens, top_k=self.request.top_k)
+            plan = make_plan(groups, self.request, window)
+            trainer = self._trainer(student, plan, device)
             seconds = plan.seconds(time_forward(student.model)) / processes.count()
         first = processes.rank() == 0
         if first:
-            self._begin(student, plan, device, seconds)
+            self._begin(student, plan, seconds, estimate(trainer, plan.trained))
         try:
-            self._train(student, plan, device)
+            self._train(trainer, student, plan)
             status = "cancelled" if self.cancellation.requested else "done"
         except TrainingCancelledError:
             status = "cancelled"
@@ -104,58 +105,76 @@ class Training:
 
     def _agree(self) -> None:
         """See that all processes have read the same: rows may be added at any moment."""
-        if len(set(processes.gathered(self.fingerprint))) > 1:
+        if len(set(processes.gathered(self.data.fingerprint))) > 1:
             raise TrainingRefusedError("The dataset changed while the training started: start it again.")
 
     def _load(self, device: str) -> Student:
-        set_seed(self.request.seed)
+        asked = self.request
+        set_seed(asked.seed)
         try:
             return load_student(
-                self.request.student, device=device, allow_download=self.request.allow_download
+                asked.student,
+                device=device,
+                lora=None if asked.full else LoraSettings(asked.lora_rank, asked.lora_alpha),
+                exact=asked.full or asked.bf16 is False,
+                quantized=asked.qlora,
+                checkpointing=asked.gradient_checkpointing,
+                allow_download=asked.allow_download,
             )
         except StudentError as error:
             raise TrainingRefusedError(str(error)) from error
 
-    def _begin(self, student: Student, plan: TrainingPlan, device: str, seconds: float) -> None:
+    def _trainer(self, student: Student, plan: TrainingPlan, device: str) -> ResumableTrainer:
+        about = identity(self.request, self.data.fingerprint)
+        try:
+            config = self._config(plan, device)
+            trainer = ResumableTrainer(student.model, config, plan.trained, about=about)
+        except ValueError as error:
+            raise TrainingRefusedError(str(error)) from error
+        # The Trainer's own progress goes to standard output, which belongs to ours.
+        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(ProgressCallback)
+        return trainer
+
+    def _begin(self, student: Student, plan: TrainingPlan, seconds: float, memory: Memory) -> None:
         rows = [uid for group in plan.trained for uid in group.rows]
         config = {name: str(value) for name, value in attrs.asdict(self.request).items()}
         with Store.open(self.request.db, create=False) as store:
             store.start_training(
                 self.uid,
-                dataset_sha256=self.fingerprint,
+                dataset_sha256=self.data.fingerprint,
                 rows=rows,
                 student=student.name,
-                config=json.dumps(config),
+                config=json.dumps(config | {"dropped": self._dropped(plan)}),
                 output=str(self.request.output.absolute()),
             )
         self.report(
             TrainingStarted(
                 run=self.uid,
+                found=len(self.data.rows) + sum(self.data.dropped.values()),
+                dropped=self._dropped(plan),
                 rows=len(rows),
                 prompts=len(plan.trained),
-                skipped=plan.skipped,
                 held_out=len(plan.held_out),
+                held_out_rows=sum(len(group.rows) for group in plan.held_out),
                 tokens=plan.tokens,
                 student=student.name,
-                device=device,
+                device=next(student.model.parameters()).device.type,
                 steps=plan.steps,
                 estimate_seconds=round(seconds, 1),
+                estimate_bytes=memory.total,
+                free_bytes=None if memory.free is None else memory.free + memory.weights,
             )
         )
 
-    def _train(self, student: Student, plan: TrainingPlan, device: str) -> None:
+    def _dropped(self, plan: TrainingPlan) -> dict[str, int]:
+        return {**self.data.dropped, **({TOO_LONG: plan.skipped} if plan.skipped else {})}
+
+    def _train(self, trainer: ResumableTrainer, student: Student, plan: TrainingPlan) -> None:
         begun = time.monotonic()
         self._evaluate(student, plan, "before")
-        watchers = [
-            StopWhenAsked(self.cancellation),
-            ReportProgress(self.report, seconds_after=time.monotonic() - begun),
-        ]
-        about = identity(self.request, self.fingerprint)
-        config = self._config(plan, device)
-        trainer = ResumableTrainer(student.model, config, plan.trained, callbacks=watchers, about=about)
-        # The Trainer's own progress goes to standard output, which belongs to ours.
-        trainer.remove_callback(PrinterCallback)
-        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(StopWhenAsked(self.cancellation))
+        trainer.add_callback(ReportProgress(self.report, seconds_after=time.monotonic() - begun))
         trainer.go_on(self.checkpoint)
         self._last_step, self._log = trainer.state.global_step, trainer.state.log_history
         self._evaluate(student, plan, "after")
@@ -173,16 +192,17 @@ class Training:
             output_dir=str(self.request.output),
             max_steps=plan.steps,
             groups_per_step=plan.per_step,
-            beta=self.request.beta,
-            kd_alpha=self.request.kd_alpha,
-            learning_rate=self.request.learning_rate,
+            max_length=self.request.max_length,
             warmup_steps=_WARMUP if plan.steps >= _STEPS_TO_WARM_UP else 0,
             seed=self.request.seed,
             low_memory=self.request.low_memory,
             use_cpu=device == "cpu",
-            bf16=device == "cuda" and torch.cuda.is_bf16_supported(),
+            bf16=self.request.bf16,
+            activation_checkpointing=self.request.gradient_checkpointing,
+            report_to=self.request.report_to,
             save_strategy="steps" if self.request.save_steps else "no",
             save_steps=self.request.save_steps or 1,
+            **{name: getattr(self.request, name) for name in LEARNING},
         )
 
     def _save(self, student: Student, plan: TrainingPlan, status: str) -> None:
@@ -195,10 +215,11 @@ class Training:
             "run": self.uid,
             "status": status,
             "student": student.name,
-            "dataset_sha256": self.fingerprint,
+            "dataset_sha256": self.data.fingerprint,
             "last_step": self._last_step,
             "seconds": seconds,
-            "data": count_rows(row for row in self.rows if row.uid in trained),
+            "data": count_rows(row for row in self.data.rows if row.uid in trained),
+            "dropped": self._dropped(plan),
             # An evaluation must know later what was never seen, even when the dataset has grown.
             "held_out_sessions": sorted({group.session for group in plan.held_out}),
             "settings": {name: getattr(self.request, name) for name in _REPEATED}

@@ -55,6 +55,8 @@ def test_two_processes_take_the_steps_of_one(both, way):
     (alone, weights), (together, same_weights) = (results[way] for results in both)
     assert len(alone) == len(together) == 4
     for entry, same in zip(alone, together, strict=True):
+        # How fast it went is another matter.
+        del entry["tokens_per_second"], same["tokens_per_second"]
         assert same == pytest.approx(entry, abs=1e-5, rel=1e-4)
     torch.testing.assert_close(same_weights, weights, atol=1e-5, rtol=0)
 
@@ -74,7 +76,7 @@ def options(tmp_path, story):
 def figures(result: subprocess.CompletedProcess[str]) -> list[dict[str, float]]:
     """What two trainings of the same rows must share."""
     events = [json.loads(line) for line in result.stdout.splitlines()]
-    different = {"run", "output", "seconds", "estimate_seconds", "eta_seconds"}
+    different = {"run", "output", "seconds", "estimate_seconds", "eta_seconds", "free_bytes"}
     return [{name: event[name] for name in event.keys() - different} for event in events]
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from tiny_student import save_student
 
-from dorpo.rendering import render_response
 from dorpo.store import AttemptRecord, Store
-from dorpo.training.request import TrainingRequest, read_rows
+from dorpo.training.request import TrainingRefusedError, TrainingRequest, read_rows
 
 pytestmark = pytest.mark.train
 
@@ -202,42 +201,181 @@ def test_rows_longer_than_the_student_reads_are_refused(tmp_path, database, stud
     assert "longer than 10 tokens" in result.stderr
 
 
-def test_credentials_are_not_trained_on(tmp_path):
+def flawed(store: Store, story) -> None:
+    """Beside three good rows: a step told twice, an empty answer, the same on both sides, a credential."""
+    told = story(store, steps=2)
+    told.rejected("error", 0)
+    told.rejected("redo", 0)
+    told.accepted(0, soft=True)
+    told.accepted(1)
     key = "AKIA" + "ABCDEFGH234567AB"
+    for uid, chosen, rejected in (
+        ("same", "good", None),
+        ("again", "good", None),
+        ("empty", " \n", None),
+        ("alike", "good", "good"),
+        ("secret", f"key = '{key}'\n", "no key"),
+        ("hidden", "fine", f"key = '{key}'\n"),
+    ):
+        session(store, uid, chosen, rejected)
+
+
+def session(store: Store, uid: str, chosen: str, rejected: str | None) -> None:
+    about = {"document": "a.py", "language": "python", "request": "r", "script": "", "instance": "script"}
+    store.start_session(uid=uid, app_version="0", **about)
+    store.add_steps(uid, ["step"])
+    store.fix_prompt(uid, 0, instruction="the same", script="")
+    for cycle, response in enumerate([text for text in (rejected, chosen) if text is not None], 1):
+        attempt = AttemptRecord(
+            uid=f"{uid}-{cycle}",
+            cycle=cycle,
+            cause="first" if cycle == 1 else "redo",
+            instruction="",
+            base_script="",
+            response=response,
+            reasoning="",
+            script=response,
+            teacher="t",
+        )
+        store.add_attempt(uid, 0, attempt)
+        if cycle == 1 and rejected is not None:
+            store.reject(attempt.uid, "redo")
+        else:
+            store.accept(uid, 0, attempt.uid)
+
+
+DROPPED = {"duplicate": 1, "empty": 1, "chosen and rejected alike": 1, "with credentials": 2}
+
+
+def test_rows_that_teach_nothing_or_hold_credentials_are_left_out_and_counted(tmp_path, story):
     with Store.open(tmp_path / "dataset.db") as store:
-        store.start_session(
-            uid="s",
-            document="a.py",
-            language="python",
-            request="r",
-            script="",
-            instance="script",
-            app_version="0",
-        )
-        store.add_steps("s", ["step"])
-        store.fix_prompt("s", 0, instruction=f"use {key}", script="")
-        response = render_response("because", f"key = '{key}'\n")
-        store.add_attempt(
-            "s",
-            0,
-            AttemptRecord(
-                uid="a",
-                cycle=1,
-                cause="first",
-                instruction="",
-                base_script="",
-                response=response,
-                reasoning="because",
-                script=f"key = '{key}'\n",
-                teacher="t",
-            ),
-        )
-        store.accept("s", 0, "a")
-    request = TrainingRequest(db=tmp_path / "dataset.db", student="", output=tmp_path)
-    (row,), _ = read_rows(request)
-    assert key not in row.prompt + row.chosen
-    assert "SECRET" in row.prompt
-    assert "SECRET" in row.chosen
+        flawed(store, story)
+    data = read_rows(TrainingRequest(db=tmp_path / "dataset.db", student="", output=tmp_path))
+    assert data.dropped == DROPPED
+    assert len(data.rows) == 4
+    assert not any(
+        "AKIA" in text for row in data.rows for text in (row.prompt, row.chosen, row.rejected or "")
+    )
+    request = TrainingRequest(db=tmp_path / "dataset.db", student="", output=tmp_path, min_rows=5)
+    with pytest.raises(TrainingRefusedError) as refusal:
+        read_rows(request)
+    assert "has only 4 rows to learn from (and " in str(refusal.value)
+    assert "2 with credentials" in str(refusal.value)
+
+
+def test_what_became_of_the_rows_is_told_and_kept(tmp_path, story, student):
+    database, output = tmp_path / "dataset.db", tmp_path / "out"
+    with Store.open(database) as store:
+        flawed(store, story)
+        session(store, "long", "long " * 400, None)
+    dropped = {**DROPPED, "too long for the student": 1}
+    options = ("--db", database, "--student", student, "--output", output, "--max-steps", 1)
+    result = train(tmp_path, *options, "--max-length", 1000, "--json")
+    assert result.returncode == 0, result.stderr
+    started = json.loads(result.stdout.splitlines()[0])
+    assert (started["found"], started["rows"], started["dropped"]) == (10, 4, dropped)
+    assert started["estimate_bytes"] > 0
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["dropped"] == dropped
+    (stored,) = trainings(database)
+    assert json.loads(stored["config"])["dropped"] == dropped
+    assert metrics["dataset_sha256"] == stored["dataset_sha256"]
+    shown = train(tmp_path, *options, "--max-length", 1000)
+    lines = [line.split() for line in shown.stderr.splitlines()]
+    assert ["complete", "rows", "10"] in lines
+    assert ["left", "out:", "with", "credentials", "2"] in lines
+    assert ["to", "learn", "from", "4"] in lines
+    assert " of memory." in shown.stderr
+
+
+def test_every_weight_is_trained_when_asked_for_and_the_folder_is_a_student(tmp_path, database, student):
+    output = tmp_path / "out"
+    asked = ("--full", "--gradient-checkpointing", "--or-soft-label", "teacher", "--or-tokens", "diff")
+    more = ("--chunk-kd", "alm", "--group-weight", "prompt", "--top-k", 5, "--or-label-noise", "redo=0.1")
+    options = ("--db", database, "--student", student, "--output", output, "--max-steps", 1)
+    result = train(tmp_path, *options, *asked, *more)
+    assert result.returncode == 0, result.stderr
+    assert (output / "model.safetensors").is_file()
+    assert not (output / "adapter_model.safetensors").exists()
+    settings = json.loads((output / "metrics.json").read_text())["settings"]
+    assert settings["or_label_noise"] == {"redo": 0.1}
+    assert (settings["full"], settings["or_tokens"], settings["top_k"]) == (True, "diff", 5)
+    again = train(
+        tmp_path, *options[:2], "--student", output, "--output", tmp_path / "more", "--max-steps", 1
+    )
+    assert again.returncode == 0, again.stderr
+
+
+def test_curves_are_written_for_tensorboard(tmp_path, database, student):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    output = tmp_path / "out"
+    options = ("--db", database, "--student", student, "--output", output, "--max-steps", 2)
+    result = train(tmp_path, *options, "--report-to", "tensorboard", "--json")
+    assert result.returncode == 0, result.stderr
+    (folder,) = {path.parent for path in output.rglob("events.out.tfevents.*")}
+    curves = EventAccumulator(str(folder))
+    curves.Reload()
+    losses = [event.value for event in curves.Scalars("train/loss")]
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    progress = [event["loss"] for event in told if event["kind"] == "training_progress"]
+    assert losses == pytest.approx(progress, rel=1e-5)
+    assert "train/rewards/accuracies" in curves.Tags()["scalars"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--qlora"], "QLoRA needs a CUDA device, and this is cpu: leave --qlora out."),
+        (["--qlora", "--full"], "A model in four bits cannot be trained itself"),
+        (["--bf16"], "bf16 needs a CUDA device that computes in bfloat16: leave it out."),
+        (["--or-label-noise", "mood=0.1"], "or_label_noise has no reason mood"),
+        (["--or-teacher-weight", "0.9"], "or_teacher_weight must be between 0 and 0.5"),
+        (["--low-memory", "--gradient-checkpointing"], "low_memory needs"),
+    ],
+)
+def test_what_cannot_be_done_as_asked_is_refused_in_one_sentence(
+    tmp_path, database, student, options, message
+):
+    given = ("--db", database, "--student", student, "--output", tmp_path / "out", "--device", "cpu")
+    result = train(tmp_path, *given, *options)
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith(message)
+    assert len(result.stderr.splitlines()) == 1
+    assert trainings(database) == []
+
+
+def test_help_is_a_page_with_groups_defaults_and_examples(tmp_path):
+    page = train(tmp_path, "--help").stdout
+    for group in ("rows:", "student:", "objective:", "steps:", "memory and precision:", "examples:"):
+        assert f"\n{group}\n" in page
+    for default in ("(default: 0.1)", "(default: smollm2)", "(default: 20)"):
+        assert default in " ".join(page.split())
+
+
+def test_memory_is_estimated_from_what_a_token_keeps(tmp_path):
+    from tiny_models import group, make
+
+    from dorpo.trainer import DORPOConfig, DORPOTrainer
+    from dorpo.training.memory import bytes_per_token, estimate
+
+    found = {}
+    groups = [group(200, 100, 100, seed=1)]
+    for name, options in {
+        "kv": {},
+        "low": {"low_memory": True},
+        "again": {"activation_checkpointing": True},
+    }.items():
+        config = DORPOConfig(output_dir=str(tmp_path), use_cpu=True, **options)
+        found[name] = estimate(DORPOTrainer(make("llama"), config, groups), groups)
+    model = make("llama")
+    size = sum(parameter.numel() * 4 for parameter in model.parameters())
+    assert found["kv"].weights == pytest.approx(size, rel=0.02)
+    assert found["kv"].optimizer == pytest.approx(3 * size, rel=0.02)
+    assert found["low"].activations < found["kv"].activations
+    assert bytes_per_token(model, checkpointing=True) < bytes_per_token(model) / 2
+    assert not model.is_activation_checkpointing
+    assert found["again"].total < found["kv"].total
 
 
 def test_low_memory_trains_too(tmp_path, database, student):

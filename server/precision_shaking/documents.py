@@ -37,7 +37,7 @@ class Documents:
         Raises:
             DocumentError: One is outside the workspace, unreadable, no UTF-8, or all together are too large.
         """
-        read = cls(root, {name: _content(_place(root, name)) for name in names})
+        read = cls(root, {name: content(_place(root, name)) for name in names})
         if len(read.text.encode("utf-8", "surrogatepass")) > LARGEST_BYTES:
             raise DocumentError(f"The files have more than {LARGEST_BYTES:,} bytes together: name fewer.")
         return read
@@ -68,7 +68,7 @@ class Documents:
         changed = {name: content for name, content in wanted.items() if content != known.get(name, "")}
         places = {name: _place(self.root, name) for name in changed}
         for name, place in places.items():
-            if _content(place) != self.raw.get(name):
+            if content(place) != self.raw.get(name):
                 raise DocumentError(f"{place} was changed meanwhile: no file is written.")
         written = {
             name: like(old, content) if (old := self.raw.get(name)) else content
@@ -104,6 +104,22 @@ def named_files(root: Path, paths: Sequence[Path], beside: Sequence[str]) -> lis
     return list(names)
 
 
+def content(place: Path) -> str | None:
+    """What a file holds, with its own line ends; None when it is not there.
+
+    Raises:
+        DocumentError: It cannot be read, or is no UTF-8.
+    """
+    try:
+        return place.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"{place} is no UTF-8 text: save it as UTF-8 first.") from error
+    except OSError as error:
+        raise DocumentError(f"{place} cannot be read: {error.strerror}.") from error
+
+
 def _files(path: Path) -> Iterator[Path]:
     if path.is_dir():
         for file in visible_files(path):
@@ -121,17 +137,6 @@ def _place(root: Path, name: str) -> Path:
         return place_of(root, name)
     except FileSetError as error:
         raise DocumentError(str(error)) from error
-
-
-def _content(place: Path) -> str | None:
-    try:
-        return place.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        return None
-    except UnicodeDecodeError as error:
-        raise DocumentError(f"{place} is no UTF-8 text: save it as UTF-8 first.") from error
-    except OSError as error:
-        raise DocumentError(f"{place} cannot be read: {error.strerror}.") from error
 
 
 def _write_all(contents: Mapping[Path, bytes]) -> None:

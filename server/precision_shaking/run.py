@@ -218,7 +218,7 @@ class _Run:
                 began = await engine.resume(params)
                 session, self.held = began.session, began.script
             else:
-                session = await engine.begin(params)
+                session = (await engine.begin(params)).session
             return await self._follow(engine, events)
         except asyncio.CancelledError:
             # Ctrl+C is a decision; whatever else goes wrong leaves a session that can be resumed.

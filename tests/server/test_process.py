@@ -66,7 +66,7 @@ async def gone(pids, seconds=3.0):
 async def test_a_session_from_start_to_end(engine, tmp_path):
     process, events = engine
     with ScriptedTeacher({**ONE_STEP, "worker": [work("print(1)")]}) as server:
-        session = await process.begin(params(tmp_path, server))
+        session = (await process.begin(params(tmp_path, server))).session
         assert (await until(events, e.SessionStarted)).session == session
         proposal = await until(events, e.ProposalReady)
         await process.answer(wire.AnswerParams(proposal.attempt, "accepted"))
@@ -111,7 +111,7 @@ async def until_running(process, events):
 async def test_killing_the_engine_is_said_and_leaves_no_process(engine, tmp_path):
     process, events = engine
     with ScriptedTeacher({**ONE_STEP, "worker": [work(SLEEPER)]}) as server:
-        session = await process.begin(params(tmp_path, server))
+        session = (await process.begin(params(tmp_path, server))).session
         await until_running(process, events)
         tree = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
         os.kill(process.pid, signal.SIGKILL)

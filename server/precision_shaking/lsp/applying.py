@@ -1,47 +1,38 @@
-"""Writing a text into an open document, and seeing that it arrived.
-
-Editors answer `applied: true` to edits they dropped, so the answer proves nothing: the edit counts when the
-changed document comes back with the expected text.
-"""
+"""Bringing a session's text into the editor's documents and files: all of them, or a reason why not."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
-from lsprotocol import types
-from pygls.capabilities import get_capability
-from pygls.exceptions import JsonRpcException
+from attrs import frozen
 
 from precision_shaking.lsp.documents import normalise, plan_edits
+from precision_shaking.lsp.editing import Change, apply, listed
 from precision_shaking.lsp.merge import merge
+from precision_shaking.lsp.places import Live, Place, standing
 
 if TYPE_CHECKING:
     from precision_shaking.lsp.server import Server
 
-# Editors delay change notifications while a user types, some by 150 ms.
-_VERIFY_SECONDS = 2.0
-# The document may change between our reading it and the editor's applying the edit: then once more.
+# A document may change between our reading it and the editor's applying the edit: then once more.
 _TRIES = 3
 
 
 @frozen
 class Written:
-    """The document holds `text` now."""
+    """The session's text has arrived: the place holds `text` now."""
 
     text: str
 
 
 @frozen
 class NotWritten:
-    """The document does not hold the text.
+    """The place does not hold the text.
 
     Attributes:
         why: One sentence for the user.
-        live: What the document holds.
+        live: What the place holds.
         merged: What it would hold; where both sides changed the same lines, the proposal's.
     """
 
@@ -50,96 +41,68 @@ class NotWritten:
     merged: str
 
 
-@define
-class Watch:
-    """Lets someone wait until a document has a certain text."""
-
-    _waiting: dict[str, list[tuple[str, asyncio.Future[None]]]] = field(factory=dict)
-
-    @contextmanager
-    def expect(self, uri: str, text: str) -> Iterator[asyncio.Future[None]]:
-        """A future that is done as soon as the document has this text (lines ended by newlines)."""
-        entry = (text, asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(uri, []).append(entry)
-        try:
-            yield entry[1]
-        finally:
-            self._waiting[uri].remove(entry)
-            if not self._waiting[uri]:
-                del self._waiting[uri]
-
-    def changed(self, uri: str, text: str) -> None:
-        """The document has this text now."""
-        for expected, arrived in self._waiting.get(uri, ()):
-            if expected == text and not arrived.done():
-                arrived.set_result(None)
-
-
-async def bring_in(server: Server, uri: str, base: str, wanted: str, label: str) -> Written | NotWritten:
-    """Bring the changes base → wanted into the document, as one edit and one step of its undo history.
+async def bring_in(server: Server, place: Place, base: str, wanted: str, label: str) -> Written | NotWritten:
+    """Bring the changes base → wanted into the documents, as one edit and one step of the undo history.
 
     Args:
-        server: Whose document it is.
-        uri: The document.
-        base: The common ancestor of the wanted text and of what the document holds.
-        wanted: The text to reach, unless the document was edited since: then the changes are merged.
+        server: Whose documents they are.
+        place: Where the texts lie.
+        base: The common ancestor of the wanted text and of what the place holds.
+        wanted: The text to reach, unless a document was edited since: then the changes are merged.
         label: What the undo history calls it.
 
     Raises:
-        RefusedError: The document is not open.
+        RefusedError: A document is not open where it has to be, cannot be read, or cannot be in the text.
     """
+    olds, news = place.files(base), place.files(wanted)
     refusal = ""
     for _ in range(_TRIES):
-        document = server.document(uri)
-        merged = merge(base, document.text, wanted)
-        if merged.conflicts:
-            return NotWritten(
-                "The document was changed in the same lines meanwhile.",
-                document.text,
-                merged.text,
-            )
-        plan = plan_edits(document.source, merged.text, document.position_codec)
-        if not plan.edits:
-            return Written(merged.text)
-        version = document.version
-        refusal = await _apply(server, uri, version, plan.edits, normalise(plan.expected), label)
+        now = place.read(server, {**olds, **news})
+        texts, contested = _merged(olds, now, news)
+        merged = place.text(texts)
+        if contested:
+            return NotWritten(_why_contested(place, contested), _text(place, now), merged)
+        changes = _changes(server, now, texts, created=news.keys() - olds.keys())
+        if not changes:
+            return Written(merged)
+        refusal = await apply(server, changes, label)
         if not refusal:
-            return Written(merged.text)
-        if server.document(uri).version == version:
+            return Written(merged)
+        if place.read(server, now) == now:
             break
-    return NotWritten(refusal, server.document(uri).text, merged.text)
+    return NotWritten(refusal, standing(server, place, now), merged)
 
 
-async def _apply(
-    server: Server,
-    uri: str,
-    version: int | None,
-    edits: tuple[types.TextEdit, ...],
-    expected: str,
-    label: str,
-) -> str:
-    """Ask the editor for the edit; why it did not happen, or nothing when it did."""
-    if not get_capability(server.client_capabilities, "workspace.apply_edit", False):
-        return "This editor does not let a language server edit documents."
-    edit = types.ApplyWorkspaceEditParams(_workspace_edit(server, uri, version, edits), label)
-    with server.watch.expect(uri, expected) as arrived:
-        try:
-            result = await server.workspace_apply_edit_async(edit)
-        except JsonRpcException as error:
-            return f"The editor could not apply the edit: {error.message}."
-        if not result.applied:
-            reason = f": {result.failure_reason}" if result.failure_reason else ""
-            return f"The editor refused the edit{reason}."
-        await asyncio.wait({arrived}, timeout=_VERIFY_SECONDS)
-        if arrived.done():
-            return ""
-    return "The editor did not apply the edit: the document is as it was."
+def _merged(
+    olds: Mapping[str, str], now: Mapping[str, Live], news: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """Every file with both sides' changes, and the files in which those meet in the same lines."""
+    merges = {
+        name: merge(olds.get(name, ""), live.text, news.get(name, live.text)) for name, live in now.items()
+    }
+    texts = {name: done.text for name, done in merges.items()}
+    return texts, [name for name, done in merges.items() if done.conflicts]
 
 
-def _workspace_edit(
-    server: Server, uri: str, version: int | None, edits: tuple[types.TextEdit, ...]
-) -> types.WorkspaceEdit:
-    if not get_capability(server.client_capabilities, "workspace.workspace_edit.document_changes", False):
-        return types.WorkspaceEdit(changes={uri: edits})
-    target = types.OptionalVersionedTextDocumentIdentifier(uri, version)
-    return types.WorkspaceEdit(document_changes=[types.TextDocumentEdit(target, edits)])
+def _why_contested(place: Place, names: Sequence[str]) -> str:
+    if place.several:
+        return f"{listed(names)} changed in the same lines meanwhile."
+    return "The document was changed in the same lines meanwhile."
+
+
+def _changes(
+    server: Server, now: Mapping[str, Live], texts: Mapping[str, str], created: Set[str]
+) -> list[Change]:
+    """What has to be done for the files to hold these texts; an empty file may have to be made, too."""
+    changes = []
+    for name, live in now.items():
+        if texts[name] == live.text and (live.exists or name not in created):
+            continue
+        plan = plan_edits(live.source, texts[name], server.workspace.position_codec)
+        if plan.edits or not live.exists:
+            changes.append(Change(name, live, plan.edits, normalise(plan.expected)))
+    return changes
+
+
+def _text(place: Place, now: Mapping[str, Live]) -> str:
+    return place.text({name: live.text for name, live in now.items()})

@@ -24,8 +24,8 @@ async def solve(server: Server, session: Session, text: str) -> None:
     """Write the user's text into the document, and only then tell the engine that it does the step.
 
     Raises:
-        RefusedError: Nothing is asked, or the document does not hold it; the question then stands again,
-            against the document as it is.
+        RefusedError: Nothing is asked, or the text cannot be used; or the document does not hold it, and then
+            the question stands again, against the document as it is.
         EngineError: The engine is gone, or cannot use the text.
     """
     asked = session.help
@@ -35,15 +35,16 @@ async def solve(server: Server, session: Session, text: str) -> None:
         raise RefusedError("This step is being answered already.")
     session.answering = True
     try:
-        mine = normalise(text)
-        result = await bring_in(server, session.uri, asked.base, mine, label(session, asked.step))
+        mine = session.place.whole(asked.base, normalise(text))
+        result = await bring_in(server, session.place, asked.base, mine, label(session, asked.step))
         if isinstance(result, NotWritten):
             session.help = evolve(asked, base=result.live, script=result.merged)
             ask_how_to_go_on(server, session, again=True)
             raise RefusedError(
                 f"{result.why} Your version is shown against the document as it is now; please use it again."
             )
-        session.base, session.help = result.text, evolve(asked, base=result.text, script=mine)
+        session.hold(result.text)
+        session.help = evolve(asked, base=result.text, script=mine)
         await _tell_engine(session, mine, result.text)
         session.help = None
     finally:

@@ -9,7 +9,7 @@ from lsprotocol import types
 from pygls.capabilities import get_capability
 from pygls.uris import to_fs_path
 
-from precision_shaking.lsp import feedback_file
+from precision_shaking.lsp import feedback_file, proposals
 from precision_shaking.sape import wire
 from precision_shaking.sape.events import HelpNeeded, SessionFinished
 from precision_shaking.sape.vocabulary import Help
@@ -27,9 +27,11 @@ async def show_proposal(server: Server, session: Session, pending: Pending) -> N
     """Open the proposal's page and say where the buttons are."""
     step, steps = pending.event.step, session.steps
     text = steps[step] if step < len(steps) else session.request
-    page = feedback_file.proposal_page(
-        text, pending.event.reasoning, pending.base, pending.proposed, pending.event.output
-    )
+    changes = {
+        name if session.place.several else "document": sides
+        for name, sides in proposals.changed(session.place, pending).items()
+    }
+    page = feedback_file.proposal_page(text, pending.event.reasoning, changes, pending.event.output)
     path = server.feedback_files.write("FEEDBACK.md", page, "answer", session.uid)
     unclear = "Your words could not be read as a decision. " if pending.event.unclear else ""
     warned = "".join(f"{warning} " for warning in pending.event.warnings)
@@ -70,7 +72,8 @@ async def ask_for_help(server: Server, session: Session, event: HelpNeeded) -> N
 
 async def edit_by_hand(server: Server, session: Session, event: HelpNeeded) -> None:
     """Open the step's script; what the user saves there does the step."""
-    name = f"BY_HAND{Path(to_fs_path(session.uri) or session.uri).suffix}"
+    ending = ".txt" if session.place.several else Path(to_fs_path(session.uri) or session.uri).suffix
+    name = f"BY_HAND{ending}"
     path = server.feedback_files.write(name, event.script, "by_hand", session.uid)
     server.say(f"Change {name} as step {event.step + 1} asks, and save it: it then goes into the document.")
     await open_file(server, path)

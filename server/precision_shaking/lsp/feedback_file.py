@@ -6,6 +6,7 @@ stands above the line of scissors is the user's; below it the proposal can be re
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import define, field
@@ -28,11 +29,22 @@ def request_page(document: str) -> str:
     return f"\n\n{SCISSORS}\n\nWhat should change in {document}? Saving starts the session.\n"
 
 
-def proposal_page(step: str, reasoning: str, base: str, proposed: str, output: str) -> str:
-    """The page that shows a proposal and asks what the user thinks of it."""
+def proposal_page(step: str, reasoning: str, changes: Mapping[str, tuple[str, str]], output: str) -> str:
+    """The page that shows a proposal and asks what the user thinks of it.
+
+    Args:
+        step: What the step is to do.
+        reasoning: The worker's.
+        changes: What each file is and what it becomes, by how the page is to call it.
+        output: What running it printed.
+    """
     from difflib import unified_diff
 
-    diff = "".join(unified_diff(split(base), split(proposed), "document", "proposal"))
+    diffs = [
+        "".join(unified_diff(split(old), split(new), name if old else "/dev/null", f"{name} as proposed"))
+        for name, (old, new) in changes.items()
+    ]
+    several = [f"Files: {', '.join(changes)}", ""] if len(changes) > 1 else []
     return "\n".join(
         [
             "",
@@ -44,7 +56,8 @@ def proposal_page(step: str, reasoning: str, base: str, proposed: str, output: s
             f"Step: {step}",
             f"Reasoning: {reasoning}",
             "",
-            diff,
+            *several,
+            *diffs,
             "It printed:",
             "",
             output or "(nothing)",

@@ -12,6 +12,7 @@ from attrs import evolve
 from precision_shaking.lsp import correcting, dialogs, proposals, protocol
 from precision_shaking.lsp.activity import Activity
 from precision_shaking.lsp.applying import Written, bring_in
+from precision_shaking.lsp.places import standing
 from precision_shaking.lsp.rpc import RefusedError
 from precision_shaking.sape.events import (
     FeedbackRead,
@@ -109,10 +110,11 @@ async def _react(server: Server, session: Session, event: SessionEvent) -> None:
 async def _restore(server: Server, session: Session, script: str) -> None:
     """Go on from a step that was accepted before the session broke off."""
     with contextlib.suppress(RefusedError):
-        if script != session.base and server.document(session.uri).text == session.base:
+        held = standing(server, session.place, session.place.files(session.base))
+        if script != session.base and held == session.base:
             # Accepted, and then everything broke off before it was written.
             await _hold(server, session, script)
-    session.base = script
+    session.hold(script)
 
 
 async def _hold(server: Server, session: Session, script: str) -> None:
@@ -122,13 +124,15 @@ async def _hold(server: Server, session: Session, script: str) -> None:
         session.holds_accepted = False
         return
     try:
-        result = await bring_in(server, session.uri, session.base, script, "Precision Shaking: accepted step")
+        result = await bring_in(
+            server, session.place, session.base, script, "Precision Shaking: accepted step"
+        )
         why = "" if isinstance(result, Written) else result.why
     except RefusedError as error:
         why = str(error)
     session.owes = bool(why)
     if not why:
-        session.base = script
+        session.hold(script)
         return
     # The base stays: the next accepted proposal contains this step and brings it along.
     server.warn(f"The accepted step is not in the document yet. {why}")

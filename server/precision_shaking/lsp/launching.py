@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pygls.exceptions import JsonRpcException
@@ -11,6 +12,7 @@ from pygls.exceptions import JsonRpcException
 from precision_shaking.lsp import protocol
 from precision_shaking.lsp.codec import WireFormatError, from_wire
 from precision_shaking.lsp.following import Offer, follow
+from precision_shaking.lsp.places import OneDocument, Place
 from precision_shaking.lsp.rpc import RefusedError
 from precision_shaking.lsp.sessions import Session
 from precision_shaking.sape import wire
@@ -45,10 +47,20 @@ async def launch(
         # Cancelled or refused: an engine that nobody knows must not stay.
         engine.kill()
         raise
-    session = Session(began.session, began.document, began.request, began.script, engine)
+    session = Session(began.session, began.document, began.request, began.script, engine, _place(began))
     server.sessions.add(session)
     server.run_task(follow(server, session, events, offer), "follow a session")
     return session
+
+
+def _place(began: wire.StartResult) -> Place:
+    if began.writes is None or began.workspace is None:
+        return OneDocument(began.document)
+    # Not at the top: most editors never need it, and all wait for the server to start.
+    from precision_shaking.lsp.several import SeveralFiles
+    from precision_shaking.sape.instances.documents import SeveralFiles as Files
+
+    return SeveralFiles(Path(began.workspace), Files(writes=began.writes))
 
 
 async def key_of(server: Server, teacher: str) -> str | None:

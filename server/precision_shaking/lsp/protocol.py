@@ -13,6 +13,7 @@ from attrs import field, frozen
 from precision_shaking.sape.vocabulary import Help, Verdict
 
 # Requests of the client
+INSTANCES = "precisionShaking/instances"
 START_SESSION = "precisionShaking/startSession"
 ANSWER = "precisionShaking/answer"
 HELP = "precisionShaking/help"
@@ -38,6 +39,36 @@ class Nothing:
 
 
 @frozen
+class InstancesParams:
+    """`instances`: which SAPE instances fit an open document."""
+
+    uri: str
+
+
+@frozen
+class OfferedInstance:
+    """An instance that fits.
+
+    Attributes:
+        title: What it does, in a few words.
+        source: `shipped`, or the file that declares it.
+        files: Where the user may choose the files of a session: those it begins with unless others are named.
+    """
+
+    name: str
+    title: str
+    source: str
+    files: tuple[str, ...] = ()
+
+
+@frozen
+class InstancesResult:
+    """The answer to `instances`: the one that a session is of unless another is named comes first."""
+
+    instances: tuple[OfferedInstance, ...]
+
+
+@frozen
 class StartSessionParams:
     """`startSession`: begin a session on an open document. Answered when the engine has begun.
 
@@ -45,11 +76,13 @@ class StartSessionParams:
         uri: The document's URI; it may be untitled.
         request: What should change, in the user's words.
         instance: Name of the SAPE instance; None for the one that the settings name.
+        files: Further files that an instance of several files may change; without any, those that are open.
     """
 
     uri: str
     request: str
     instance: str | None = None
+    files: tuple[str, ...] = ()
 
 
 @frozen
@@ -57,6 +90,14 @@ class StartSessionResult:
     """The answer to `startSession`."""
 
     session: str
+
+
+@frozen
+class EditedFile:
+    """A proposed file as the user left it."""
+
+    uri: str
+    text: str
 
 
 @frozen
@@ -68,6 +109,7 @@ class AnswerParams:
         verdict: Which button was pressed; None lets the feedback analyzer read `words`.
         words: The user's feedback, possibly empty next to a verdict.
         proposed: The right side of the diff as the user left it, when they changed it.
+        files: The same for a proposal of several files: those that the user changed.
     """
 
     session: str
@@ -75,6 +117,7 @@ class AnswerParams:
     verdict: Verdict | None = None
     words: str = ""
     proposed: str | None = None
+    files: tuple[EditedFile, ...] = ()
 
 
 @frozen
@@ -246,6 +289,22 @@ class SessionEventParams:
 
 
 @frozen
+class ProposedFile:
+    """A file that a proposal of several files changes.
+
+    Attributes:
+        path: Its path in the workspace.
+        base: Its left side; None for a file that is new or empty.
+        proposed: Its right side.
+    """
+
+    uri: str
+    path: str
+    base: str | None
+    proposed: str
+
+
+@frozen
 class ProposalParams:
     """`proposal`: a script waits for the user's answer; the same attempt may come again with another base.
 
@@ -259,6 +318,7 @@ class ProposalParams:
         output: What it printed.
         unclear: The user's words could not be read as a verdict: please use a button.
         warnings: Sentences on what the script holds that a diff does not show.
+        files: Of an instance of several files, those that change; `base` and `proposed` are all in one text.
     """
 
     session: str
@@ -275,6 +335,7 @@ class ProposalParams:
     output: str
     unclear: bool
     warnings: tuple[str, ...] = ()
+    files: tuple[ProposedFile, ...] = ()
 
 
 @frozen

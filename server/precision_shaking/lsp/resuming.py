@@ -57,6 +57,7 @@ async def resume(server: Server, uid: str) -> Session:
         )
 
         async def begin(engine: EngineProcess) -> wire.StartResult:
+            # As the editor writes it: the command line names files by their paths.
             return evolve(await engine.resume(params), document=found.uri)
 
         session = await launch(server, begin, offer)

@@ -12,9 +12,9 @@ from pygls.lsp.server import LanguageServer
 from pygls.uris import uri_scheme
 
 from precision_shaking import __version__
-from precision_shaking.lsp.applying import Watch
 from precision_shaking.lsp.codec import to_wire
 from precision_shaking.lsp.documents import Document
+from precision_shaking.lsp.editing import Watch
 from precision_shaking.lsp.feedback_file import FeedbackFiles
 from precision_shaking.lsp.protocol import OpenSession
 from precision_shaking.lsp.rpc import Protocol, RefusedError

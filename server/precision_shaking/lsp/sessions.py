@@ -1,4 +1,4 @@
-"""The sessions of one editor: each has an engine of its own and works on one document."""
+"""The sessions of one editor: each has an engine of its own and works on one document, or several files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from attrs import define, field
 
+from precision_shaking.lsp.places import Place
 from precision_shaking.lsp.proposals import Pending
 from precision_shaking.lsp.rpc import RefusedError
 from precision_shaking.sape.events import HelpNeeded
@@ -17,7 +18,9 @@ class Session:
     """A session as the server knows it; what it means is the engine's to know.
 
     Attributes:
-        base: The text that both the engine's current script and the document descend from.
+        uri: The document that it was started on.
+        base: The text that both the engine's current script and what the place holds descend from.
+        place: Where the session's text lies.
         pending: The proposal that waits for an answer.
         help: The question that waits for an answer after every teacher failed.
         answering: Whether an answer is on its way: a second click must not become a second answer.
@@ -31,12 +34,26 @@ class Session:
     request: str
     base: str
     engine: EngineProcess
+    place: Place
     steps: tuple[str, ...] = ()
     pending: Pending | None = None
     help: HelpNeeded | None = None
     answering: bool = False
     holds_accepted: bool = False
     owes: bool = False
+    # Asked for at every code action, so it is not read out of the text each time.
+    _names: frozenset[str] = frozenset()
+
+    def covers(self, uri: str) -> bool:
+        """Whether a document is the session's, or one of its files."""
+        return uri == self.uri or self.place.name_of(uri) in self._names
+
+    def hold(self, text: str) -> None:
+        """The place holds this text, and so does the engine."""
+        self.base, self._names = text, frozenset(self.place.files(text))
+
+    def __attrs_post_init__(self) -> None:
+        self.hold(self.base)
 
 
 @define
@@ -62,7 +79,7 @@ class Sessions:
 
     def of(self, uri: str) -> Session | None:
         """The session on this document."""
-        return next((session for session in self if session.uri == uri), None)
+        return next((session for session in self if session.covers(uri)), None)
 
     def reserve(self, uri: str) -> None:
         """Say that a session on this document is about to start.

@@ -16,6 +16,7 @@ from precision_shaking.sape.channel import Channel, ChannelError, DirectChannel
 from precision_shaking.sape.events import SessionEvent
 from precision_shaking.sape.instances.catalogue import find
 from precision_shaking.sape.instances.declaration import Instance
+from precision_shaking.sape.instances.documents import SeveralFiles
 from precision_shaking.sape.instances.loading import DeclarationError
 from precision_shaking.sape.optimizing.equipping import EquippedChannel
 from precision_shaking.sape.recording import RecordingChannel
@@ -45,18 +46,17 @@ def open_session(
     with ExitStack() as resources:
         try:
             if isinstance(params, wire.ResumeParams):
-                session, began = _resume(params, emit, resources)
+                session, result = _resume(params, emit, resources)
             else:
-                session, began = _start(params, emit, resources)
+                session, result = _start(params, emit, resources)
         except (TeacherError, ChannelError, StoreError, ResumeError, DeclarationError) as error:
             raise wire.WireError(str(error)) from error
-        result = wire.StartResult(session.uid, began.document, began.request, began.script)
         return Opened(session, result, resources.pop_all())
 
 
 def _start(
     params: wire.StartParams, emit: Callable[[SessionEvent], None], resources: ExitStack
-) -> tuple[Session, wire.StartParams]:
+) -> tuple[Session, wire.StartResult]:
     teachers, channel = _reach(params)
     instance = find(params.instance, Path(params.workspace) if params.workspace else None)
     store = resources.enter_context(Store.open(_dataset(params.db)))
@@ -69,12 +69,12 @@ def _start(
         channel = _equipped(channel, instance)
     session = Session(params, teachers, store, emit, instance, channel, uid=uid)
     resources.enter_context(store.hold(uid))
-    return session, params
+    return session, _result(uid, params, instance)
 
 
 def _resume(
     params: wire.ResumeParams, emit: Callable[[SessionEvent], None], resources: ExitStack
-) -> tuple[Session, wire.StartParams]:
+) -> tuple[Session, wire.StartResult]:
     store = resources.enter_context(Store.open(_dataset(params.db), create=False))
     resources.enter_context(store.hold(params.session))
     resumed = recall(store, params.session)
@@ -87,7 +87,13 @@ def _resume(
     teachers = [connect(access) for access in began.teachers]
     instance = resumed.instance
     channel = _recorded_on(store, resumed) or _equipped(DirectChannel(), instance)
-    return Session(began, teachers, store, emit, instance, channel, resumed), began
+    session = Session(began, teachers, store, emit, instance, channel, resumed)
+    return session, _result(session.uid, began, instance)
+
+
+def _result(uid: str, began: wire.StartParams, instance: Instance) -> wire.StartResult:
+    writes = instance.document.writes if isinstance(instance.document, SeveralFiles) else None
+    return wire.StartResult(uid, began.document, began.request, began.script, began.workspace, writes)
 
 
 def _recorded_on(store: Store, resumed: Resumed) -> Channel | None:

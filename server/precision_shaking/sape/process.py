@@ -91,11 +91,11 @@ class EngineProcess:
         """The engine's process id."""
         return self._process.pid
 
-    async def begin(self, params: wire.StartParams) -> str:
-        """Start the session; its uid."""
-        result = await self.request("start", wire.to_params(params))
-        self._session = result["session"]
-        return self._session
+    async def begin(self, params: wire.StartParams) -> wire.StartResult:
+        """Start the session; how it began."""
+        result = wire.read_params(await self.request("start", wire.to_params(params)), wire.StartResult)
+        self._session = result.session
+        return result
 
     async def resume(self, params: wire.ResumeParams) -> wire.StartResult:
         """Go on with a session that broke off; how it began."""

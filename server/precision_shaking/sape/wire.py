@@ -94,12 +94,16 @@ class StartResult:
 
     Attributes:
         script: The document's text when the session began.
+        workspace: The folder that the document belongs to; None when that is not known.
+        writes: Patterns of the files that may be written; None where the document is one file.
     """
 
     session: str
     document: str
     request: str
     script: str
+    workspace: str | None = None
+    writes: tuple[str, ...] | None = None
 
 
 @frozen

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from precision_shaking.lsp import protocol
 from precision_shaking.lsp.by_hand import solve
-from precision_shaking.lsp.documents import normalise
 from precision_shaking.lsp.following import show
-from precision_shaking.lsp.proposals import Pending, accept
+from precision_shaking.lsp.proposals import Pending, accept, as_left
 from precision_shaking.lsp.rpc import RefusedError, request
 from precision_shaking.lsp.server import Server
 from precision_shaking.sape import wire
@@ -64,14 +63,14 @@ async def give_answer(server: Server, params: protocol.AnswerParams) -> protocol
 async def _pass_on(
     server: Server, session: Session, pending: Pending, params: protocol.AnswerParams, words: str
 ) -> protocol.AnswerResult:
+    shown = as_left(session, pending, params)
     if params.verdict is Verdict.ACCEPTED:
-        why_not = await accept(server, session, pending, words, params.proposed)
+        why_not = await accept(server, session, pending, words, shown)
         if why_not:
             show(server, session)
             return protocol.AnswerResult(False, why_not)
         _answered(session, pending)
         return protocol.AnswerResult(True)
-    shown = normalise(params.proposed) if params.proposed is not None else pending.proposed
     verdict = params.verdict.value if params.verdict else None
     amended = shown if shown != pending.proposed else None
     await session.engine.answer(wire.AnswerParams(pending.attempt, verdict, words, amended))

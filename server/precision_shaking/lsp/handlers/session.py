@@ -1,23 +1,31 @@
-"""Starting and stopping sessions."""
+"""Choosing what a session is, starting and stopping it."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from precision_shaking.lsp import protocol
-from precision_shaking.lsp.choosing import instance_for, workspace_of_document
+from precision_shaking.lsp.choosing import fitting, instance_for, workspace_of_document
 from precision_shaking.lsp.launching import key_of, launch
 from precision_shaking.lsp.resuming import offer
 from precision_shaking.lsp.rpc import RefusedError, request
 from precision_shaking.lsp.server import Server
 from precision_shaking.lsp.sessions import Session
 from precision_shaking.sape import wire
-from precision_shaking.sape.process import EngineProcess
 from precision_shaking.settings import Settings, split_teacher
+
+if TYPE_CHECKING:
+    from precision_shaking.sape.instances.declaration import Instance
 
 
 def register(server: Server) -> None:
     """Register this room's handlers."""
+
+    @request(server, protocol.INSTANCES, protocol.InstancesParams)
+    async def instances(params: protocol.InstancesParams) -> protocol.InstancesResult:
+        return protocol.InstancesResult(await _offered(server, params.uri))
 
     @request(server, protocol.START_SESSION, protocol.StartSessionParams)
     async def start(params: protocol.StartSessionParams) -> protocol.StartSessionResult:
@@ -47,14 +55,17 @@ async def start_session(server: Server, params: protocol.StartSessionParams) -> 
     try:
         settings = await server.settings_now()
         workspace = workspace_of_document(params.uri)
-        name = await asyncio.to_thread(
+        instance = await asyncio.to_thread(
             instance_for, params.instance, settings.instance, document.language_id, workspace
         )
         teachers = await _teachers(server, settings)
         document = server.document(params.uri)
+        script = document.text
+        if instance.document.several:
+            workspace, script = _text_of_several(server, instance, params)
         start = wire.StartParams(
             document=document.uri,
-            script=document.text,
+            script=script,
             request=params.request.strip(),
             teachers=teachers,
             language=document.language_id or "",
@@ -62,16 +73,42 @@ async def start_session(server: Server, params: protocol.StartSessionParams) -> 
             max_attempts=settings.max_attempts,
             max_whole_lines=settings.max_whole_lines,
             execute=settings.execute,
-            instance=name,
+            instance=instance.name,
             workspace=str(workspace) if workspace else None,
         )
 
-        async def begin(engine: EngineProcess) -> wire.StartResult:
-            return wire.StartResult(await engine.begin(start), start.document, start.request, start.script)
-
-        return await launch(server, begin, offer)
+        return await launch(server, lambda engine: engine.begin(start), offer)
     finally:
         server.sessions.release(params.uri)
+
+
+async def _offered(server: Server, uri: str) -> tuple[protocol.OfferedInstance, ...]:
+    # Not at the top: a server that starts has no use for it and is in a hurry.
+    from precision_shaking.lsp.several import open_files
+
+    document, settings = server.document(uri), await server.settings_now()
+    language, workspace = document.language_id or "", workspace_of_document(uri)
+    entries = await asyncio.to_thread(fitting, settings.instance, language, workspace)
+    return tuple(
+        protocol.OfferedInstance(
+            entry.instance.name,
+            entry.instance.title,
+            entry.source,
+            tuple(open_files(server, entry.instance, uri)),
+        )
+        for entry in entries
+    )
+
+
+def _text_of_several(
+    server: Server, instance: Instance, params: protocol.StartSessionParams
+) -> tuple[Path, str]:
+    """The folder of a session on several files, and the text it begins with."""
+    # See `_offered`.
+    from precision_shaking.lsp.several import beginning
+
+    place, text = beginning(server, instance, params.uri, params.files)
+    return place.root, text
 
 
 async def _teachers(server: Server, settings: Settings) -> tuple[wire.TeacherAccess, ...]:

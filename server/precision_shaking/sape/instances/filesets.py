@@ -32,7 +32,7 @@ def render(files: Mapping[str, str]) -> str:
         check_path(path)
         if any(_HEADER.fullmatch(line) for line in text.split("\n")):
             raise FileSetError(f"{path} has a line that looks like the header of a file (=== … ===).")
-        parts.append(f"=== {path} ===\n{_ended(text)}")
+        parts.append(f"=== {path} ===\n{ended(text)}")
     return "".join(parts)
 
 
@@ -83,14 +83,15 @@ def matches(path: str, patterns: tuple[str, ...]) -> bool:
     return any(PurePosixPath(path).match(pattern) for pattern in patterns)
 
 
+def ended(text: str) -> str:
+    """A file's text as a set holds it: it ends with one line feed, or is empty."""
+    bare = text.rstrip("\n")
+    return f"{bare}\n" if bare.strip() else ""
+
+
 def _close(files: dict[str, str], path: str, lines: list[str]) -> None:
-    text = _ended("\n".join(lines))
+    text = ended("\n".join(lines))
     if path:
         files[path] = text
     elif text.strip():
         raise FileSetError("It has text before the header of its first file.")
-
-
-def _ended(text: str) -> str:
-    bare = text.rstrip("\n")
-    return f"{bare}\n" if bare.strip() else ""

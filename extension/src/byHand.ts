@@ -74,7 +74,8 @@ export class ByHand {
 
   private open(session: Session, { base, script }: EventOf<"help_needed">): Promise<void> {
     const right = handUri(session);
-    return this.review.open({ session: session.uid, right, base, proposed: script, title: handTitle(session) });
+    const sides = [{ file: vscode.Uri.parse(session.uri), right, base, proposed: script }];
+    return this.review.open({ session: session.uid, sides, title: handTitle(session) });
   }
 
   private pickStuck(target: Target): Promise<Session | undefined> {

@@ -35,6 +35,7 @@ export function registerCommands(
 ): vscode.Disposable[] {
   const commands: Readonly<Record<string, Command>> = {
     "precisionShaking.start": (on, request) => sessions.start(target(on), words(request)),
+    "precisionShaking.startWith": (on) => sessions.startWith(target(on)),
     "precisionShaking.accept": (on) => sessions.accept(target(on)),
     "precisionShaking.redo": (on, said) => sessions.redo(target(on), words(said)),
     "precisionShaking.furtherEdit": (on, said) => sessions.furtherEdit(target(on), words(said)),

@@ -21,5 +21,5 @@ async function start(context: vscode.ExtensionContext, log: vscode.LogOutputChan
   await vscode.workspace.fs.createDirectory(storage);
   const interpreter = await findInterpreter(storage.fsPath);
   log.info(`starting the server with ${commandLine(interpreter)} (from ${interpreter.source})`);
-  return launch(interpreter, storage.fsPath, { documentSelector: DOCUMENTS, log });
+  return launch(interpreter, storage.fsPath, { startsOn: (document) => vscode.languages.match(DOCUMENTS, document) > 0, log });
 }

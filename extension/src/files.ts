@@ -9,9 +9,32 @@ import { fileName } from "./wording";
 export const BASE = "precision-shaking-base";
 export const PROPOSAL = "precision-shaking-proposal";
 
-/** A proposal's place: its path is what the breadcrumbs show, and ends like the script so that it is coloured like it. */
-export function proposalUri(proposal: Proposal): vscode.Uri {
-  const path = `/step ${proposal.step + 1}/attempt ${proposal.cycle}/${fileName(proposal.uri)}`;
+/** One file of a diff. */
+export interface Side {
+  /** The user's own file. */
+  readonly file: vscode.Uri;
+  /** The right side's place; the left side's follows from it. */
+  readonly right: vscode.Uri;
+  /** Null where the file is new. */
+  readonly base: string | null;
+  readonly proposed: string;
+}
+
+/** The files that a proposal changes. */
+export function sidesOf(proposal: Proposal): readonly Side[] {
+  const { uri, base, proposed } = proposal;
+  const files = proposal.files.length > 0 ? proposal.files : [{ uri, path: fileName(uri), base, proposed }];
+  return files.map((file) => ({
+    file: vscode.Uri.parse(file.uri),
+    right: proposalUri(proposal, file.path),
+    base: file.base,
+    proposed: file.proposed,
+  }));
+}
+
+/** A proposed file's place: its path is what the breadcrumbs show, and ends like the file so that it is coloured like it. */
+function proposalUri(proposal: Proposal, file: string): vscode.Uri {
+  const path = `/step ${proposal.step + 1}/attempt ${proposal.cycle}/${file}`;
   return vscode.Uri.from({ scheme: PROPOSAL, authority: proposal.session, path });
 }
 
@@ -20,14 +43,14 @@ export function handUri({ uid, uri, step }: Session): vscode.Uri {
   return vscode.Uri.from({ scheme: PROPOSAL, authority: uid, path: `/step ${step + 1}/by hand/${fileName(uri)}` });
 }
 
-export function baseUri(proposal: Proposal): vscode.Uri {
-  return proposalUri(proposal).with({ scheme: BASE });
+/** A left side's place, from its right side's. */
+export function baseUri(right: vscode.Uri): vscode.Uri {
+  return right.with({ scheme: BASE });
 }
 
-/** A past attempt's place: it can be read and no longer be changed. */
-export function pastUri(proposal: Proposal): vscode.Uri {
-  const uri = proposalUri(proposal);
-  return uri.with({ scheme: BASE, path: `/past${uri.path}` });
+/** A past attempt's place, from the one it had: it can be read and no longer be changed. */
+export function pastUri(right: vscode.Uri): vscode.Uri {
+  return right.with({ scheme: BASE, path: `/past${right.path}` });
 }
 
 /** Whether a document of ours belongs to this session. */

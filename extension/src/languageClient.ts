@@ -9,8 +9,8 @@ import type { Connection } from "./server";
 import { serverSettings } from "./settings";
 
 export interface ClientOptions {
-  /** Which documents the server is told of. */
-  readonly documentSelector: { scheme: string; language: string }[];
+  /** The documents that a session can be started on by a code action. */
+  readonly startsOn: (document: vscode.TextDocument) => boolean;
   readonly log: vscode.LogOutputChannel;
 }
 
@@ -25,7 +25,14 @@ export async function launch(interpreter: Interpreter, cwd: string, options: Cli
       options: { cwd },
     },
     {
-      documentSelector: options.documentSelector,
+      // All of them, because a session may change several files, and unsaved changes count.
+      documentSelector: [{ scheme: "file" }, { scheme: "untitled" }],
+      middleware: {
+        provideCodeActions: async (document, range, context, token, next) => {
+          const actions = await next(document, range, context, token);
+          return options.startsOn(document) ? actions : actions?.filter((action) => !starts(action));
+        },
+      },
       outputChannel: options.log,
       traceOutputChannel: options.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,
@@ -36,6 +43,10 @@ export async function launch(interpreter: Interpreter, cwd: string, options: Cli
   );
   await client.start();
   return connect(client);
+}
+
+function starts({ command }: vscode.Command | vscode.CodeAction): boolean {
+  return (typeof command === "string" ? command : command?.command) === "precisionShaking.start";
 }
 
 function connect(client: LanguageClient): Connection {

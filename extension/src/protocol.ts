@@ -20,21 +20,36 @@ const nothing = shape({});
 
 // Requests of the client
 
-/** The user asked for a change of an open document; without an instance, of the one that the settings name. */
+/**
+ * The user wants to choose what a session on an open document is; first comes what is taken where nobody chooses.
+ * `files` are those that an instance of several files begins with, where others can be chosen.
+ */
+export const instances = {
+  method: "precisionShaking/instances",
+  params: shape({ uri: text }),
+  result: shape({ instances: list(shape({ name: text, title: text, source: text, files: list(text) })) }),
+};
+export type OfferedInstance = Guarded<typeof instances.result>["instances"][number];
+
+/**
+ * The user asked for a change of an open document; without an instance, of the one that the settings name.
+ * `files` are the others that it may change, where the instance is of several.
+ */
 export const startSession = {
   method: "precisionShaking/startSession",
-  params: shape({ uri: text, request: text, instance: nullable(text) }),
+  params: shape({ uri: text, request: text, instance: nullable(text), files: list(text) }),
   result: shape({ session: text }),
 };
 
 /**
  * The user answered a proposal. `verdict` is the button they pressed; null lets the analyzer read `words`.
- * `proposed` is the right side of the diff, only where the user changed it. The result says whether the document
+ * `proposed` is the right side of the diff, only where the user changed it; of several files, `files` are the changed
+ * right sides. The result says whether the document
  * now holds the accepted text; an empty `message` needs no showing.
  */
 export const answer = {
   method: "precisionShaking/answer",
-  params: shape({ session: text, attempt: text, verdict: nullable(verdict), words: text, proposed: nullable(text) }),
+  params: shape({ session: text, attempt: text, verdict: nullable(verdict), words: text, proposed: nullable(text), files: list(shape({ uri: text, text })) }),
   result: shape({ applied: flag, message: text }),
 };
 
@@ -135,7 +150,8 @@ export const sessionEvent = {
 
 /**
  * A script waits for the user's answer. The same attempt may come again, with another base or as `unclear`.
- * `warnings` are sentences on what the script holds that a diff does not show.
+ * `warnings` are sentences on what the script holds that a diff does not show. Of an instance of several files,
+ * `files` are those that change; a `base` of null is of a file that is new or empty.
  */
 export const proposal = {
   method: "precisionShaking/proposal",
@@ -154,6 +170,7 @@ export const proposal = {
     output: text,
     unclear: flag,
     warnings: list(text),
+    files: list(shape({ uri: text, path: text, base: nullable(text), proposed: text })),
   }),
 };
 export type Proposal = Guarded<typeof proposal.params>;
@@ -182,6 +199,7 @@ export type ServerSettings = Guarded<typeof serverSettings>;
 
 /** Every message, for whoever wants to look at all of them. */
 export const MESSAGES: readonly (RequestMessage<unknown, unknown> | NotificationMessage<unknown>)[] = [
+  instances,
   startSession,
   answer,
   help,

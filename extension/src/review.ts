@@ -2,17 +2,15 @@
 
 import * as vscode from "vscode";
 
-import { BASE, BaseDocuments, baseUri, belongsTo, pastUri, PROPOSAL, ProposalFiles, proposalUri } from "./files";
+import { BaseDocuments, baseUri, belongsTo, pastUri, ProposalFiles, type Side, sidesOf } from "./files";
 import type { Proposal } from "./protocol";
+import { closeTabs, diffTabs, openDocument, rightSides, same, saveQuietly } from "./tabs";
 import { diffTitle } from "./wording";
 
-/** A diff whose right side can be edited. */
+/** A diff whose right sides can be edited. */
 export interface Draft {
   readonly session: string;
-  /** The right side's place; the left side's follows from it. */
-  readonly right: vscode.Uri;
-  readonly base: string;
-  readonly proposed: string;
+  readonly sides: readonly Side[];
   readonly title: string;
 }
 
@@ -26,22 +24,21 @@ export class Review {
 
   /** Open the proposal's diff in place of the session's last one. The same attempt keeps the user's changes. */
   show(proposal: Proposal): Promise<void> {
-    return this.open({ ...proposal, right: proposalUri(proposal), title: diffTitle(proposal) });
+    return this.open({ session: proposal.session, sides: sidesOf(proposal), title: diffTitle(proposal) });
   }
 
   /** Open a diff in place of the session's last one; the user's changes stay unless its proposed text is another. */
-  open({ session, right, base, proposed, title }: Draft): Promise<void> {
+  open({ session, sides, title }: Draft): Promise<void> {
     return this.inTurn(async () => {
-      const left = right.with({ scheme: BASE });
-      this.bases.set(left, base);
-      if (!this.files.has(right) || this.proposed.get(right.toString()) !== proposed) {
-        // A document with unsaved changes would not follow.
-        await saveQuietly(right);
-        this.files.set(right, proposed);
+      for (const side of sides) {
+        await this.put(side);
       }
-      this.proposed.set(right.toString(), proposed);
-      await vscode.commands.executeCommand("vscode.diff", left, right, title, { preview: false, preserveFocus: false });
-      await closeTabs((shown) => belongsTo(shown, session) && !same(shown, right));
+      const before = diffTabs((shown) => belongsTo(shown, session));
+      await openDiff(title, sides.map(({ file, right, base }) => [file, base === null ? undefined : baseUri(right), right]));
+      // A diff of one file that is open already has come to the front; one of several was opened anew.
+      const [only, another] = sides;
+      const stays = (tab: vscode.Tab): boolean => !another && rightSides(tab).every((shown) => only && same(shown, only.right));
+      await closeTabs(before.filter((tab) => !stays(tab)));
     });
   }
 
@@ -58,40 +55,59 @@ export class Review {
   /** Open an attempt that was answered already; both sides can only be read. */
   showPast(proposal: Proposal): Promise<void> {
     return this.inTurn(async () => {
-      this.bases.set(baseUri(proposal), proposal.base);
-      this.bases.set(pastUri(proposal), proposal.proposed);
-      const title = `${diffTitle(proposal)} (past)`;
-      await vscode.commands.executeCommand("vscode.diff", baseUri(proposal), pastUri(proposal), title);
+      const sides = sidesOf(proposal);
+      for (const { right, base, proposed } of sides) {
+        this.bases.set(baseUri(right), base ?? "");
+        this.bases.set(pastUri(right), proposed);
+      }
+      const resources = sides.map(({ file, right, base }): Resource => {
+        return [file, base === null ? undefined : baseUri(right), pastUri(right)];
+      });
+      await openDiff(`${diffTitle(proposal)} (past)`, resources);
     });
   }
 
-  /** The right side's text where the user changed it, else null. */
-  amended(proposal: Proposal): string | null {
-    const text = (this.textOf(proposalUri(proposal)) ?? proposal.proposed).replaceAll("\r\n", "\n");
-    return text === proposal.proposed.replaceAll("\r\n", "\n") ? null : text;
+  /** What the user made of the proposal, as an answer says it: only what they changed. */
+  amended(proposal: Proposal): { proposed: string | null; files: { uri: string; text: string }[] } {
+    const changed = sidesOf(proposal).flatMap(({ file, right, proposed }) => {
+      const text = plain(this.textOf(right) ?? proposed);
+      return text === plain(proposed) ? [] : [{ uri: file.toString(), text }];
+    });
+    return proposal.files.length > 0 ? { proposed: null, files: changed } : { proposed: changed[0]?.text ?? null, files: [] };
   }
 
   /** Close the session's diff and drop what it held. */
   close(session: string): Promise<void> {
     return this.inTurn(async () => {
-      await closeTabs((shown) => belongsTo(shown, session));
+      await closeTabs(diffTabs((shown) => belongsTo(shown, session)));
       this.files.forget(session);
     });
   }
 
   /** Close the diff of an attempt; a newer one of the same session stays. */
   closeAttempt(proposal: Proposal): Promise<void> {
-    return this.closeDiff(proposalUri(proposal));
+    const rights = sidesOf(proposal).map(({ right }) => right);
+    return this.inTurn(() => closeTabs(diffTabs((shown) => rights.some((right) => same(shown, right)))));
   }
 
   /** Close a diff; what it held stays for the next time. */
   closeDiff(right: vscode.Uri): Promise<void> {
-    return this.inTurn(() => closeTabs((shown) => same(shown, right)));
+    return this.inTurn(() => closeTabs(diffTabs((shown) => same(shown, right))));
   }
 
   /** Close what an earlier window left open: its texts are gone. */
   closeLeftovers(): Promise<void> {
-    return this.inTurn(() => closeTabs((shown) => !this.files.has(shown)));
+    return this.inTurn(() => closeTabs(diffTabs((shown) => !this.files.has(shown))));
+  }
+
+  private async put({ right, base, proposed }: Side): Promise<void> {
+    this.bases.set(baseUri(right), base ?? "");
+    if (!this.files.has(right) || this.proposed.get(right.toString()) !== proposed) {
+      // A document with unsaved changes would not follow.
+      await saveQuietly(right);
+      this.files.set(right, proposed);
+    }
+    this.proposed.set(right.toString(), proposed);
   }
 
   private inTurn(task: () => Promise<void>): Promise<void> {
@@ -101,39 +117,21 @@ export class Review {
   }
 }
 
-/** The diff tabs whose right side is ours and wanted. */
-function diffTabs(wanted: (modified: vscode.Uri) => boolean): vscode.Tab[] {
-  return vscode.window.tabGroups.all
-    .flatMap((group) => group.tabs)
-    .filter((tab) => {
-      const input = tab.input;
-      return input instanceof vscode.TabInputTextDiff && input.modified.scheme === PROPOSAL && wanted(input.modified);
-    });
-}
+/** A file, its left side (there is none where it is new) and its right side. */
+type Resource = readonly [file: vscode.Uri, left: vscode.Uri | undefined, right: vscode.Uri];
 
-/** Close the diff tabs whose right side is wanted gone. */
-async function closeTabs(wanted: (modified: vscode.Uri) => boolean): Promise<void> {
-  const tabs = diffTabs(wanted);
-  for (const tab of tabs) {
-    await saveQuietly((tab.input as vscode.TabInputTextDiff).modified);
-  }
-  if (tabs.length > 0) {
-    await vscode.window.tabGroups.close(tabs, true);
+/** Open the editor's diff of one file, or the one of several. */
+async function openDiff(title: string, resources: readonly Resource[]): Promise<void> {
+  const [first, second] = resources;
+  if (first && !second) {
+    const [, left, right] = first;
+    const options = { preview: false, preserveFocus: false };
+    await vscode.commands.executeCommand("vscode.diff", left ?? baseUri(right), right, title, options);
+  } else {
+    await vscode.commands.executeCommand("vscode.changes", title, resources);
   }
 }
 
-/** Into memory, so that closing does not ask whether to save. */
-async function saveQuietly(proposal: vscode.Uri): Promise<void> {
-  const open = openDocument(proposal);
-  if (open?.isDirty) {
-    await open.save();
-  }
-}
-
-function openDocument(proposal: vscode.Uri): vscode.TextDocument | undefined {
-  return vscode.workspace.textDocuments.find(({ uri }) => same(uri, proposal));
-}
-
-function same(one: vscode.Uri, other: vscode.Uri): boolean {
-  return one.toString() === other.toString();
+function plain(text: string): string {
+  return text.replaceAll("\r\n", "\n");
 }

@@ -4,6 +4,7 @@ import * as vscode from "vscode";
 
 import { askRequest, askWords } from "./asking";
 import type { ByHand } from "./byHand";
+import { choose, type Choice, DEFAULT_CHOICE } from "./choosing";
 import type { Verdict } from "./events";
 import { answer, type Proposal, startSession, stopSession } from "./protocol";
 import type { Review } from "./review";
@@ -23,12 +24,26 @@ export class SessionCommands {
   ) {}
 
   /** Begin a session on a document. `request` is asked for when it is not given. */
-  async start(target?: Target, request?: string): Promise<void> {
+  start(target?: Target, request?: string): Promise<void> {
+    return this.ask(target, LANGUAGES, () => Promise.resolve(DEFAULT_CHOICE), request);
+  }
+
+  /** The same, of an instance and on files that the user chooses first. */
+  startWith(target?: Target): Promise<void> {
+    return this.ask(target, undefined, (document) => choose(this.server, document));
+  }
+
+  private async ask(
+    target: Target,
+    languages: readonly string[] | undefined,
+    choosing: (document: vscode.TextDocument) => Promise<Choice | undefined>,
+    request?: string,
+  ): Promise<void> {
     if (!vscode.workspace.isTrusted) {
       await offerTrust();
       return;
     }
-    const document = await scriptOf(target);
+    const document = await scriptOf(target, languages);
     if (!document) {
       void vscode.window.showInformationMessage("Open the Python script or the text that should change, then ask again.");
       return;
@@ -39,9 +54,10 @@ export class SessionCommands {
       await this.offerRunning(running);
       return;
     }
-    const words = request?.trim() ?? (await askRequest(fileName(uri)));
+    const choice = await choosing(document);
+    const words = choice && (request?.trim() ?? (await askRequest(fileName(uri))));
     if (words) {
-      await this.begin(uri, words);
+      await this.begin(uri, words, choice);
     }
   }
 
@@ -105,7 +121,7 @@ export class SessionCommands {
       return;
     }
     // Nothing of a redone proposal stays, so neither do the user's changes to it.
-    const proposed = verdict === "redo" ? null : this.review.amended(proposal);
+    const made = verdict === "redo" ? { proposed: null, files: [] } : this.review.amended(proposal);
     this.book.answered(session.uid);
     try {
       const result = await this.server.request(answer, {
@@ -113,7 +129,7 @@ export class SessionCommands {
         attempt: proposal.attempt,
         verdict,
         words,
-        proposed,
+        ...made,
       });
       await this.conclude(proposal, verdict, result);
     } catch (error) {
@@ -139,12 +155,12 @@ export class SessionCommands {
     }
   }
 
-  private async begin(uri: string, request: string): Promise<void> {
+  private async begin(uri: string, request: string, { instance, files }: Choice): Promise<void> {
     const location = vscode.ProgressLocation.Notification;
     const options = { location, title: fileName(uri), cancellable: true };
     const session = await vscode.window.withProgress(options, async (progress, token) => {
       progress.report({ message: "starting…" });
-      const begun = await this.server.request(startSession, { uri, request, instance: null }, token).catch((error: unknown) => {
+      const begun = await this.server.request(startSession, { uri, request, instance, files: [...files] }, token).catch((error: unknown) => {
         if (token.isCancellationRequested) {
           return undefined;
         }
@@ -178,12 +194,13 @@ function given(words: string | undefined): Promise<string> | undefined {
   return words === undefined ? undefined : Promise.resolve(words.trim());
 }
 
-/** The script or text that a session is to be started on. */
-async function scriptOf(target: Target): Promise<vscode.TextDocument | undefined> {
+/** The script or text that a session is to be started on, in one of the languages if those matter. */
+async function scriptOf(target: Target, languages?: readonly string[]): Promise<vscode.TextDocument | undefined> {
   const active = vscode.window.activeTextEditor?.document;
   const uri = typeof target === "string" ? vscode.Uri.parse(target) : target instanceof vscode.Uri ? target : undefined;
   const document = uri ? await vscode.workspace.openTextDocument(uri) : active;
-  const fits = document && LANGUAGES.includes(document.languageId) && ["file", "untitled"].includes(document.uri.scheme);
+  const speaks = document && (languages?.includes(document.languageId) ?? true);
+  const fits = speaks && ["file", "untitled"].includes(document.uri.scheme);
   return fits ? document : undefined;
 }
 

@@ -5,13 +5,16 @@ import * as vscode from "vscode";
 import { askSession } from "./asking";
 import type { SessionBook } from "./sessionBook";
 import type { Session } from "./sessions";
+import { sidesInFront } from "./tabs";
 
 /** A session's uid, a document's URI, a line of the plan, or nothing: whatever a menu hands over. */
 export type Target = string | vscode.Uri | { readonly id: string } | undefined;
 
 /** The session that is meant, among those that can be; asked for where that is not clear. */
 export async function pick(book: SessionBook, target: Target, choices: readonly Session[]): Promise<Session | undefined> {
-  const meant = target ?? vscode.window.activeTextEditor?.document.uri;
+  // The menu of a diff of several files hands over a URI that only the editor knows.
+  const named = target instanceof vscode.Uri && target.scheme === "multi-diff-editor" ? undefined : target;
+  const meant = named ?? sidesInFront()[0] ?? vscode.window.activeTextEditor?.document.uri;
   const uid = meant instanceof vscode.Uri ? (book.behind(meant)?.uid ?? meant.toString()) : uidOf(meant);
   return choices.find((session) => session.uid === uid || session.uri === uid) ?? (await askSession(choices));
 }

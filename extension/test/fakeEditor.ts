@@ -1,6 +1,6 @@
 /** The state of a small editor that the tests look at and act on. */
 
-import { EventEmitter, TabInputTextDiff, type Uri } from "./fakeTypes";
+import { EventEmitter, TabInputTextDiff, Uri } from "./fakeTypes";
 
 export interface FakeDocument {
   readonly uri: Uri;
@@ -13,7 +13,8 @@ export interface FakeDocument {
 
 export interface FakeTab {
   readonly label: string;
-  readonly input: TabInputTextDiff;
+  /** As of a diff of several files, whose class the API does not name yet. */
+  readonly input: TabInputTextDiff | { readonly textDiffs: readonly TabInputTextDiff[] };
 }
 
 export interface FakeProgress {
@@ -34,7 +35,11 @@ export class FakeEditor {
   documents: FakeDocument[] = [];
   active: FakeDocument | undefined;
   tabs: FakeTab[] = [];
-  /** What the user answers, one per question; a function sees the question first. */
+  readonly tabsChanged = new EventEmitter<undefined>();
+  /** The folder that is open, and the files in it. */
+  readonly folder = Uri.file("/home/user");
+  found: Uri[] = [];
+  /** What the user answers, one per question; a function sees the question, and what can be picked. */
   answers: unknown[] = [];
   /** Every sentence and question that was shown. */
   readonly shown: string[] = [];
@@ -68,11 +73,23 @@ export class FakeEditor {
 
   /** What `vscode.diff` does. */
   diff(original: Uri, modified: Uri, label: string): void {
-    const text = new TextDecoder().decode(this.files.get(modified.scheme)?.readFile(modified) ?? new Uint8Array());
-    this.open(modified, text);
-    if (!this.tabs.some((tab) => tab.input.modified.toString() === modified.toString())) {
+    this.load(modified);
+    const shown = this.tabs.find(({ input }) => input instanceof TabInputTextDiff && input.modified.toString() === modified.toString());
+    if (!shown) {
       this.tabs.push({ label, input: new TabInputTextDiff(original, modified) });
     }
+    this.tabsChanged.fire(undefined);
+  }
+
+  /** What `vscode.changes` does: a new tab each time. */
+  changes(label: string, resources: readonly [Uri, Uri | undefined, Uri][]): void {
+    const nowhere = Uri.from({ scheme: "none", path: "" });
+    const textDiffs = resources.map(([, original, modified]) => new TabInputTextDiff(original ?? nowhere, modified));
+    textDiffs.forEach(({ modified }) => {
+      this.load(modified);
+    });
+    this.tabs.push({ label, input: { textDiffs } });
+    this.tabsChanged.fire(undefined);
   }
 
   /** A file changed: an open document without changes of its own shows it. */
@@ -85,14 +102,16 @@ export class FakeEditor {
 
   close(tabs: readonly FakeTab[]): void {
     this.tabs = this.tabs.filter((tab) => !tabs.includes(tab));
-    const gone = tabs.map((tab) => tab.input.modified.toString());
+    const left = this.tabs.flatMap(rightSides);
+    const gone = tabs.flatMap(rightSides).filter((uri) => !left.includes(uri));
     this.documents = this.documents.filter((document) => !gone.includes(document.uri.toString()));
+    this.tabsChanged.fire(undefined);
   }
 
-  ask(question: string): unknown {
+  ask(question: string, items: unknown[] = []): unknown {
     this.shown.push(question);
     const answer = this.answers.shift();
-    return typeof answer === "function" ? (answer as (question: string) => unknown)(question) : answer;
+    return typeof answer === "function" ? (answer as (question: string, items: unknown[]) => unknown)(question, items) : answer;
   }
 
   change(settings: Record<string, unknown>): void {
@@ -102,6 +121,10 @@ export class FakeEditor {
       affectsConfiguration: (section) =>
         changed.some((name) => `precisionShaking.${name}` === section || section === "precisionShaking"),
     });
+  }
+
+  private load(uri: Uri): void {
+    this.open(uri, new TextDecoder().decode(this.files.get(uri.scheme)?.readFile(uri) ?? new Uint8Array()));
   }
 
   private newDocument(uri: Uri, text: string, languageId: string): FakeDocument {
@@ -121,4 +144,9 @@ export class FakeEditor {
     this.opened.fire(document);
     return document;
   }
+}
+
+function rightSides({ input }: FakeTab): string[] {
+  const diffs = input instanceof TabInputTextDiff ? [input] : input.textDiffs;
+  return diffs.map(({ modified }) => modified.toString());
 }

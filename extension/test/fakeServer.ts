@@ -19,6 +19,12 @@ export class FakeServer {
   readonly told: { method: string; params: unknown }[] = [];
   /** What is answered, by the last word of the method; a function may throw or wait. */
   answers: Record<string, unknown> = {
+    instances: {
+      instances: [
+        { name: "script", title: "change a script", source: "shipped", files: [] },
+        { name: "project", title: "change several files", source: "shipped", files: [URI] },
+      ],
+    },
     startSession: { session: SESSION },
     answer: { applied: false, message: "" },
     help: {},
@@ -135,6 +141,7 @@ export function proposalOf(changes: Partial<Proposal> = {}): Proposal {
     output: "hello world\n",
     unclear: false,
     warnings: [],
+    files: [],
     ...changes,
   };
 }

@@ -36,8 +36,23 @@ export class Uri {
   }
 }
 
+export class RelativePattern {
+  constructor(
+    readonly base: unknown,
+    readonly pattern: string,
+  ) {}
+}
+
 export class Disposable {
   constructor(private readonly end: () => void) {}
+
+  static from(...all: Disposable[]): Disposable {
+    return new Disposable(() => {
+      all.forEach((one) => {
+        one.dispose();
+      });
+    });
+  }
 
   dispose(): void {
     this.end();

@@ -23,6 +23,11 @@ export const window = {
     get all() {
       return [{ tabs: current.tabs }];
     },
+    get activeTabGroup() {
+      return { activeTab: current.tabs.at(-1) };
+    },
+    onDidChangeTabs: (listener: () => void) => current.tabsChanged.event(listener),
+    onDidChangeTabGroups: () => nothing,
     close: (tabs: FakeTab[]) => {
       current.close(tabs);
       return Promise.resolve(true);
@@ -47,7 +52,7 @@ export const window = {
   showInputBox: (options: { prompt?: string }) => Promise.resolve(current.ask(options.prompt ?? "")),
   showOpenDialog: (options: { title: string }) => Promise.resolve(current.ask(options.title)),
   showQuickPick: (items: unknown[], options: { title?: string; placeHolder?: string }) => {
-    const answer = current.ask(options.placeHolder ?? options.title ?? "");
+    const answer = current.ask(options.placeHolder ?? options.title ?? "", items);
     // A number picks the item at that place.
     return Promise.resolve(typeof answer === "number" ? items[answer] : answer);
   },
@@ -83,6 +88,9 @@ export const workspace = {
     return current.documents;
   },
   fs: { createDirectory: () => Promise.resolve() },
+  getWorkspaceFolder: () => ({ uri: current.folder }),
+  asRelativePath: (uri: Uri) => uri.path.replace(`${current.folder.path}/`, ""),
+  findFiles: () => Promise.resolve(current.found),
   openTextDocument: (uri: Uri) => Promise.resolve(current.open(uri, "")),
   getConfiguration: () => ({
     get: (name: string) => current.settings[name],
@@ -130,6 +138,8 @@ export const commands = {
       current.context.set(args[0] as string, args[1]);
     } else if (name === "vscode.diff") {
       current.diff(args[0] as Uri, args[1] as Uri, args[2] as string);
+    } else if (name === "vscode.changes") {
+      current.changes(args[0] as string, args[1] as [Uri, Uri | undefined, Uri][]);
     }
     return Promise.resolve(current.commands.get(name)?.(...args));
   },

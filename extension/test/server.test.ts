@@ -100,7 +100,7 @@ describe("what does not fit the contract", () => {
   test("an answer is refused", async () => {
     const fake = new FakeServer();
     fake.answers.startSession = { sesion: "1" };
-    await assert.rejects(serverOf(fake).request(startSession, { uri: "file:///a.py", request: "b", instance: null }), ContractError);
+    await assert.rejects(serverOf(fake).request(startSession, { uri: "file:///a.py", request: "b", instance: null, files: [] }), ContractError);
   });
 });
 

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, test, type TestContext } from "node:te
 
 import { WORTH_SAYING_MS } from "../src/thinking";
 import { helpNeeded, SESSION, URI, USAGE } from "./fakeServer";
-import { Uri } from "./fakeTypes";
+import { TabInputTextDiff, Uri } from "./fakeTypes";
 import { diffs, newStage, rightSide, settled, type Stage } from "./stage";
 
 let stage: Stage;
@@ -32,7 +32,7 @@ describe("starting", () => {
   test("the words of the input box become the request on the script in front", async () => {
     stage.editor.answers = [" greet the world "];
     await stage.run("start");
-    assert.deepEqual(stage.server.last("startSession"), { uri: URI, request: "greet the world", instance: null });
+    assert.deepEqual(stage.server.last("startSession"), { uri: URI, request: "greet the world", instance: null, files: [] });
   });
 
   test("Escape starts nothing", async () => {
@@ -90,6 +90,7 @@ describe("a proposal", () => {
       verdict: "accepted",
       words: "",
       proposed: null,
+      files: [],
     });
     assert.deepEqual(diffs(stage), []);
   });
@@ -121,6 +122,7 @@ describe("a proposal", () => {
       verdict: null,
       words: "looks good",
       proposed: null,
+      files: [],
     });
   });
 
@@ -182,11 +184,12 @@ describe("a proposal", () => {
     stage.server.propose({ base: "print('hi')\n" });
     await settled();
     assert.equal(rightSide(stage).text, "print('mars')\n");
-    const [tab] = stage.editor.tabs;
+    const input = stage.editor.tabs[0]?.input;
+    assert.ok(input instanceof TabInputTextDiff);
     const bases = stage.editor.providers.get("precision-shaking-base") as {
       provideTextDocumentContent(uri: Uri | undefined): string;
     };
-    assert.equal(bases.provideTextDocumentContent(tab?.input.original), "print('hi')\n");
+    assert.equal(bases.provideTextDocumentContent(input.original), "print('hi')\n");
   });
 
   test("a tab that the user closed is no answer and can be brought back", async () => {
@@ -203,7 +206,8 @@ describe("a proposal", () => {
     await stage.run("openAttempt", SESSION, "attempt-1");
     const past = stage.editor.tabs.at(-1);
     assert.match(past?.label ?? "", /attempt 1 \(past\)/);
-    assert.equal(past?.input.modified.scheme, "precision-shaking-base");
+    assert.ok(past?.input instanceof TabInputTextDiff);
+    assert.equal(past.input.modified.scheme, "precision-shaking-base");
   });
 
   test("unclear words are followed by a question, and the button that is pressed then decides", async () => {

@@ -183,6 +183,13 @@ export class Workbench {
     return this.page.locator(".editor-instance .monaco-editor").and(this.page.locator(":not(.monaco-diff-editor *)"));
   }
 
+  /** A file's part of a diff of several. */
+  part(name: string): { readonly original: Locator; readonly modified: Locator } {
+    const entry = this.page.locator(".multiDiffEntry").filter({ hasText: name });
+    const side = (which: string): Locator => entry.locator(`.monaco-diff-editor .editor.${which} .monaco-editor`);
+    return { original: side("original"), modified: side("modified") };
+  }
+
   get original(): Locator {
     return this.page.locator(".monaco-diff-editor .editor.original .monaco-editor");
   }

@@ -6,10 +6,12 @@ import re
 import sqlite3
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 from lsprotocol import types
 from pygls.protocol import default_converter
+from pygls.uris import to_fs_path
 from pytest_lsp import LanguageClient
 from pytest_lsp.client import register_lsp_features
 from pytest_lsp.protocol import LanguageClientProtocol
@@ -23,7 +25,9 @@ PATIENCE = 90
 CAPABILITIES = types.ClientCapabilities(
     workspace=types.WorkspaceClientCapabilities(
         apply_edit=True,
-        workspace_edit=types.WorkspaceEditClientCapabilities(document_changes=True),
+        workspace_edit=types.WorkspaceEditClientCapabilities(
+            document_changes=True, resource_operations=[types.ResourceOperationKind.Create]
+        ),
     ),
     text_document=types.TextDocumentClientCapabilities(
         code_action=types.CodeActionClientCapabilities(
@@ -53,7 +57,10 @@ class _Protocol(LanguageClientProtocol):
 
 
 class Editor:
-    """`behaviour` decides what becomes of the server's edits: `honest`, `lying` or `refusing`."""
+    """`behaviour` decides what becomes of the server's edits: `honest`, `saving`, `lying` or `refusing`.
+
+    An honest one opens what it edits; a saving one writes files that are not open to the disk.
+    """
 
     def __init__(self, client, behaviour="honest"):
         self.client = client
@@ -116,8 +123,8 @@ class Editor:
         identifier = types.VersionedTextDocumentIdentifier(document.version, uri)
         self.client.text_document_did_change(types.DidChangeTextDocumentParams(identifier, events))
 
-    async def start(self, uri, request="say goodbye"):
-        return (await self.ask("startSession", {"uri": uri, "request": request}))["session"]
+    async def start(self, uri, request="say goodbye", **more):
+        return (await self.ask("startSession", {"uri": uri, "request": request, **more}))["session"]
 
     async def next_proposal(self):
         return await self.patiently(self.proposals.get())
@@ -182,14 +189,35 @@ class Editor:
 
     def _apply_edit(self, params):
         self.edits.append(params)
-        change = params.edit.document_changes[0]
-        uri, version = change.text_document.uri, change.text_document.version
-        if self.behaviour == "refusing" or version != self.documents[uri].version:
+        changes = params.edit.document_changes
+        identifiers = [step.text_document for step in changes if isinstance(step, types.TextDocumentEdit)]
+        versions = {uri: document.version for uri, document in self.documents.items()}
+        outdated = any(at.version != versions.get(at.uri) for at in identifiers)
+        if self.behaviour == "refusing" or outdated:
             return types.ApplyWorkspaceEditResult(False, "document has changed")
-        if self.behaviour == "honest":
-            # From the end, so that the ranges before stay true.
-            self.type(uri, [(edit.range, edit.new_text) for edit in reversed(change.edits)])
+        for step in changes if self.behaviour != "lying" else ():
+            self._apply(step)
         return types.ApplyWorkspaceEditResult(True)
+
+    def _apply(self, step):
+        if isinstance(step, types.CreateFile):
+            path = Path(to_fs_path(step.uri))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(exist_ok=False)
+            return
+        uri = step.text_document.uri
+        # From the end, so that the ranges before stay true.
+        edits = [(edit.range, edit.new_text) for edit in reversed(step.edits)]
+        if uri in self.documents:
+            self.type(uri, edits)
+            return
+        path = Path(to_fs_path(uri))
+        if self.behaviour == "honest":
+            self.open(uri, path.read_text("utf-8"))
+            self.type(uri, edits)
+            return
+        for where, text in edits:
+            path.write_text(edited(path.read_text("utf-8"), where, text), "utf-8")
 
 
 def edited(text, where, new):

@@ -50,7 +50,6 @@ async def test_the_setting_or_the_request_names_a_workspaces_own(tmp_path):
             proposal = await _accept(ed, await ed.start(uri))
             assert (proposal["outcome"], proposal["cycle"]) == ("", 1)
             for name, why in (
-                ("project", "several files, which works on the command line only"),
                 ("prose", "prose is for markdown"),
                 ("yours", "There is no instance 'yours'"),
             ):

@@ -15,6 +15,7 @@ SAMPLES = Path(__file__).parents[1] / "protocol"
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
 
 MESSAGES = {
+    protocol.INSTANCES: (protocol.InstancesParams, protocol.InstancesResult),
     protocol.START_SESSION: (protocol.StartSessionParams, protocol.StartSessionResult),
     protocol.ANSWER: (protocol.AnswerParams, protocol.AnswerResult),
     protocol.HELP: (protocol.HelpParams, protocol.Nothing),

@@ -1,0 +1,54 @@
+/** The tabs that show diffs of ours, of one file or of several. */
+
+import * as vscode from "vscode";
+
+import { PROPOSAL } from "./files";
+
+/** The right sides of ours that a tab shows. */
+export function rightSides(tab: vscode.Tab | undefined): readonly vscode.Uri[] {
+  const input: unknown = tab?.input;
+  const diffs = input instanceof vscode.TabInputTextDiff ? [input] : diffsOf(input);
+  return diffs.map(({ modified }) => modified).filter(({ scheme }) => scheme === PROPOSAL);
+}
+
+/** The right sides of ours in the tab that is in front. */
+export function sidesInFront(): readonly vscode.Uri[] {
+  return rightSides(vscode.window.tabGroups.activeTabGroup.activeTab);
+}
+
+/** The tabs that show right sides, one of which is wanted. */
+export function diffTabs(wanted: (right: vscode.Uri) => boolean): readonly vscode.Tab[] {
+  return vscode.window.tabGroups.all.flatMap((group) => group.tabs).filter((tab) => rightSides(tab).some(wanted));
+}
+
+/** Close tabs; what was typed there stays in memory. */
+export async function closeTabs(tabs: readonly vscode.Tab[]): Promise<void> {
+  for (const right of tabs.flatMap(rightSides)) {
+    await saveQuietly(right);
+  }
+  if (tabs.length > 0) {
+    await vscode.window.tabGroups.close(tabs, true);
+  }
+}
+
+/** Into memory, so that closing does not ask whether to save. */
+export async function saveQuietly(right: vscode.Uri): Promise<void> {
+  const open = openDocument(right);
+  if (open?.isDirty) {
+    await open.save();
+  }
+}
+
+export function openDocument(wanted: vscode.Uri): vscode.TextDocument | undefined {
+  return vscode.workspace.textDocuments.find(({ uri }) => same(uri, wanted));
+}
+
+export function same(one: vscode.Uri, other: vscode.Uri): boolean {
+  return one.toString() === other.toString();
+}
+
+/** The parts of a diff of several files, which the API's types do not name yet. */
+function diffsOf(input: unknown): readonly vscode.TabInputTextDiff[] {
+  const diffs: unknown = (input as { textDiffs?: unknown } | null | undefined)?.textDiffs;
+  return Array.isArray(diffs) ? diffs.filter((diff) => diff instanceof vscode.TabInputTextDiff) : [];
+}

@@ -43,7 +43,7 @@ async function askInstance(offered: readonly OfferedInstance[]): Promise<Offered
     detail: instance.title,
     instance,
   }));
-  return (await vscode.window.showQuickPick(items, { placeHolder: "What shall the session be?" }))?.instance;
+  return (await vscode.window.showQuickPick(items, { title: "What kind of change?" }))?.instance;
 }
 
 /** Which files may the session change? Those that are open are chosen already. */
@@ -58,6 +58,6 @@ async function askFiles(document: vscode.Uri, open: readonly string[]): Promise<
     picked: place < open.length,
     file,
   }));
-  const options = { canPickMany: true, placeHolder: "Which files may it change?" } as const;
+  const options = { canPickMany: true, title: "Which files may it change?" } as const;
   return (await vscode.window.showQuickPick(items, options))?.map(({ file }) => file);
 }

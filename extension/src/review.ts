@@ -34,7 +34,7 @@ export class Review {
         await this.put(side);
       }
       const before = diffTabs((shown) => belongsTo(shown, session));
-      await openDiff(title, sides.map(({ file, right, base }) => [file, base === null ? undefined : baseUri(right), right]));
+      await openDiff(title, sides.map(({ file, right }) => [file, baseUri(right), right]));
       // A diff of one file that is open already has come to the front; one of several was opened anew.
       const [only, another] = sides;
       const stays = (tab: vscode.Tab): boolean => !another && rightSides(tab).every((shown) => only && same(shown, only.right));
@@ -60,10 +60,8 @@ export class Review {
         this.bases.set(baseUri(right), base ?? "");
         this.bases.set(pastUri(right), proposed);
       }
-      const resources = sides.map(({ file, right, base }): Resource => {
-        return [file, base === null ? undefined : baseUri(right), pastUri(right)];
-      });
-      await openDiff(`${diffTitle(proposal)} (past)`, resources);
+      const title = `${diffTitle(proposal)} (past)`;
+      await openDiff(title, sides.map(({ file, right }) => [file, baseUri(right), pastUri(right)]));
     });
   }
 
@@ -117,8 +115,8 @@ export class Review {
   }
 }
 
-/** A file, its left side (there is none where it is new) and its right side. */
-type Resource = readonly [file: vscode.Uri, left: vscode.Uri | undefined, right: vscode.Uri];
+/** A file, its left side and its right side. Without a left side the editor would not tell us of the other. */
+type Resource = readonly [file: vscode.Uri, left: vscode.Uri, right: vscode.Uri];
 
 /** Open the editor's diff of one file, or the one of several. */
 async function openDiff(title: string, resources: readonly Resource[]): Promise<void> {
@@ -126,7 +124,7 @@ async function openDiff(title: string, resources: readonly Resource[]): Promise<
   if (first && !second) {
     const [, left, right] = first;
     const options = { preview: false, preserveFocus: false };
-    await vscode.commands.executeCommand("vscode.diff", left ?? baseUri(right), right, title, options);
+    await vscode.commands.executeCommand("vscode.diff", left, right, title, options);
   } else {
     await vscode.commands.executeCommand("vscode.changes", title, resources);
   }

@@ -6,9 +6,9 @@ import { PROPOSAL } from "./files";
 
 /** The right sides of ours that a tab shows. */
 export function rightSides(tab: vscode.Tab | undefined): readonly vscode.Uri[] {
-  const input: unknown = tab?.input;
-  const diffs = input instanceof vscode.TabInputTextDiff ? [input] : diffsOf(input);
-  return diffs.map(({ modified }) => modified).filter(({ scheme }) => scheme === PROPOSAL);
+  return diffsOf(tab?.input)
+    .map(({ modified }) => modified)
+    .filter(({ scheme }) => scheme === PROPOSAL);
 }
 
 /** The right sides of ours in the tab that is in front. */
@@ -47,8 +47,11 @@ export function same(one: vscode.Uri, other: vscode.Uri): boolean {
   return one.toString() === other.toString();
 }
 
-/** The parts of a diff of several files, which the API's types do not name yet. */
+/** A diff, or the parts of one of several files, which the API's types do not name yet. */
 function diffsOf(input: unknown): readonly vscode.TabInputTextDiff[] {
+  if (input instanceof vscode.TabInputTextDiff) {
+    return [input];
+  }
   const diffs: unknown = (input as { textDiffs?: unknown } | null | undefined)?.textDiffs;
   return Array.isArray(diffs) ? diffs.filter((diff) => diff instanceof vscode.TabInputTextDiff) : [];
 }

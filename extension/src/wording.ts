@@ -11,11 +11,11 @@ export function fileName(uri: string): string {
   return last.includes(".") ? last : `${last}.py`;
 }
 
-/** "script.py: step 1/2, attempt 2", or "2 files: step 1/2, attempt 2" */
+/** "script.py: step 1/2, attempt 2"; of several files only the place, as the editor says how many there are. */
 export function diffTitle(proposal: Proposal): string {
   const [first, second] = proposal.files;
-  const what = second ? count(proposal.files.length, "file") : fileName(first?.uri ?? proposal.uri);
-  return `${what}: step ${proposal.step + 1}/${proposal.steps}, attempt ${proposal.cycle}`;
+  const name = second ? "" : `${fileName(first?.uri ?? proposal.uri)}: `;
+  return `${name}step ${proposal.step + 1}/${proposal.steps}, attempt ${proposal.cycle}`;
 }
 
 /** "script.py: step 1/2, by hand" */

@@ -82,9 +82,8 @@ export class FakeEditor {
   }
 
   /** What `vscode.changes` does: a new tab each time. */
-  changes(label: string, resources: readonly [Uri, Uri | undefined, Uri][]): void {
-    const nowhere = Uri.from({ scheme: "none", path: "" });
-    const textDiffs = resources.map(([, original, modified]) => new TabInputTextDiff(original ?? nowhere, modified));
+  changes(label: string, resources: readonly [Uri, Uri, Uri][]): void {
+    const textDiffs = resources.map(([, original, modified]) => new TabInputTextDiff(original, modified));
     textDiffs.forEach(({ modified }) => {
       this.load(modified);
     });

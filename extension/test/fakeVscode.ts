@@ -139,7 +139,7 @@ export const commands = {
     } else if (name === "vscode.diff") {
       current.diff(args[0] as Uri, args[1] as Uri, args[2] as string);
     } else if (name === "vscode.changes") {
-      current.changes(args[0] as string, args[1] as [Uri, Uri | undefined, Uri][]);
+      current.changes(args[0] as string, args[1] as [Uri, Uri, Uri][]);
     }
     return Promise.resolve(current.commands.get(name)?.(...args));
   },

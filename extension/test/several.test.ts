@@ -78,8 +78,8 @@ describe("a proposal of several files", () => {
     await settled();
   });
 
-  test("is one diff, in which a new file has no left side, and the menus know of it", () => {
-    assert.deepEqual(diffs(stage), ["2 files: step 1/2, attempt 1"]);
+  test("is one diff, and the menus know of it", () => {
+    assert.deepEqual(diffs(stage), ["step 1/2, attempt 1"]);
     assert.deepEqual(rightSides().map(({ text }) => text), FILES.map(({ proposed }) => proposed));
     assert.deepEqual(stage.editor.context.get("precisionShaking.waitingResources"), rightSides().map(({ uri }) => uri.toString()));
     assert.equal(stage.editor.context.get("precisionShaking.severalInFront"), true);
@@ -107,7 +107,7 @@ describe("a proposal of several files", () => {
     stage.editor.type(side("names.py"), "NAMES = ['moon']\n");
     stage.server.propose({ files: [{ ...CHANGED, base: "print('hi')\n" }, NEW] });
     await settled();
-    assert.deepEqual(diffs(stage), ["2 files: step 1/2, attempt 1"]);
+    assert.deepEqual(diffs(stage), ["step 1/2, attempt 1"]);
     assert.equal(side("names.py").text, "NAMES = ['moon']\n");
   });
 
@@ -122,12 +122,14 @@ describe("a proposal of several files", () => {
     stage.server.event({ kind: "feedback_read", attempt: "attempt-1", verdict: "redo", decided_by: "user", words: "" });
     await settled();
     await stage.run("openAttempt", SESSION, "attempt-1");
-    assert.equal(diffs(stage).at(-1), "2 files: step 1/2, attempt 1 (past)");
+    assert.equal(diffs(stage).at(-1), "step 1/2, attempt 1 (past)");
   });
 
-  test("goes with its session", async () => {
+  test("goes with its session, without asking whether to save it", async () => {
+    const changed = side("names.py");
+    stage.editor.type(changed, "NAMES = ['moon']\n");
     await stage.run("stop");
-    assert.deepEqual(diffs(stage), []);
+    assert.deepEqual([diffs(stage), changed.isDirty], [[], false]);
   });
 });
 

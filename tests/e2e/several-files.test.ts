@@ -59,7 +59,7 @@ test("a change of several files is chosen, shown as one diff, changed in it and 
 
     // One row for what the user changed of the proposal; nothing is saved before they do.
     await workbench.line(/^1 row/).waitFor();
-    await workbench.tab(/files: step/).waitFor({ state: "detached" });
+    await until("its tabs to close", async () => (await workbench.tab(/step 1/).count()) === 0);
     assert.deepEqual([await saved("greet.py"), await saved("words.py")], [GREET, WORDS]);
     await photograph("5-accepted");
     await workbench.run("File: Save All");

@@ -48,7 +48,7 @@ export const ENDLESS = `while True:
 
 /** What the extension asks, word for word enough to know it. */
 export const QUESTIONS = {
-  instance: /What shall the session be/,
+  instance: /What kind of change/,
   files: /Which files may it change/,
   request: /What should change in this script/,
   redo: /What was wrong with it/,

@@ -1,4 +1,4 @@
-/** The tabs that show diffs of ours, of one file or of several. */
+/** The tabs that show proposals: diffs of one file or of several, and files of those that the editor opens beside. */
 
 import * as vscode from "vscode";
 
@@ -6,9 +6,10 @@ import { PROPOSAL } from "./files";
 
 /** The right sides of ours that a tab shows. */
 export function rightSides(tab: vscode.Tab | undefined): readonly vscode.Uri[] {
-  return diffsOf(tab?.input)
-    .map(({ modified }) => modified)
-    .filter(({ scheme }) => scheme === PROPOSAL);
+  const input: unknown = tab?.input;
+  // Whatever is changed in a diff of several files soon gets a tab of its own from the editor, too.
+  const shown = input instanceof vscode.TabInputText ? [input.uri] : diffsOf(input).map(({ modified }) => modified);
+  return shown.filter(({ scheme }) => scheme === PROPOSAL);
 }
 
 /** The right sides of ours in the tab that is in front. */

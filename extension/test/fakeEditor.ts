@@ -1,6 +1,6 @@
 /** The state of a small editor that the tests look at and act on. */
 
-import { EventEmitter, TabInputTextDiff, Uri } from "./fakeTypes";
+import { EventEmitter, TabInputText, TabInputTextDiff, Uri } from "./fakeTypes";
 
 export interface FakeDocument {
   readonly uri: Uri;
@@ -14,7 +14,7 @@ export interface FakeDocument {
 export interface FakeTab {
   readonly label: string;
   /** As of a diff of several files, whose class the API does not name yet. */
-  readonly input: TabInputTextDiff | { readonly textDiffs: readonly TabInputTextDiff[] };
+  readonly input: TabInputText | TabInputTextDiff | { readonly textDiffs: readonly TabInputTextDiff[] };
 }
 
 export interface FakeProgress {
@@ -146,6 +146,9 @@ export class FakeEditor {
 }
 
 function rightSides({ input }: FakeTab): string[] {
+  if (input instanceof TabInputText) {
+    return [input.uri.toString()];
+  }
   const diffs = input instanceof TabInputTextDiff ? [input] : input.textDiffs;
   return diffs.map(({ modified }) => modified.toString());
 }

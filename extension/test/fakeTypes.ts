@@ -111,6 +111,10 @@ export class ThemeColor {
   constructor(readonly id: string) {}
 }
 
+export class TabInputText {
+  constructor(readonly uri: Uri) {}
+}
+
 export class TabInputTextDiff {
   constructor(
     readonly original: Uri,

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 
 import { SESSION, URI } from "./fakeServer";
 import type { FakeDocument } from "./fakeEditor";
-import { Uri } from "./fakeTypes";
+import { TabInputText, Uri } from "./fakeTypes";
 import { diffs, newStage, settled, type Stage } from "./stage";
 
 const NAMES = "file:///home/user/names.py";
@@ -125,9 +125,10 @@ describe("a proposal of several files", () => {
     assert.equal(diffs(stage).at(-1), "step 1/2, attempt 1 (past)");
   });
 
-  test("goes with its session, without asking whether to save it", async () => {
+  test("goes with its session, and so does a changed file that the editor opened beside; nobody is asked to save it", async () => {
     const changed = side("names.py");
     stage.editor.type(changed, "NAMES = ['moon']\n");
+    stage.editor.tabs.push({ label: "names.py", input: new TabInputText(changed.uri) });
     await stage.run("stop");
     assert.deepEqual([diffs(stage), changed.isDirty], [[], false]);
   });

@@ -65,7 +65,7 @@ class Lives:
             return
         pool = (wire.TeacherAccess("openai/t", self.teacher.base_url, key),)
         start = wire.StartParams("a.py", OLD, "count", pool, db=str(self.db), max_attempts=2)
-        self.uid = await engine.begin(start)
+        self.uid = (await engine.begin(start)).session
 
     def _arrivals(self, engine, place):
         if place and place[0] == "run":

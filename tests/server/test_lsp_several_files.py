@@ -178,6 +178,8 @@ async def test_the_instances_are_offered_the_taken_one_first(folder):
     (folder / ".precision-shaking/mine.toml").write_text(mine)
     async with editor(folder.parent / "home", instance="mine") as ed:
         main, lib = _open(ed, folder, main="", lib="")
+        (folder / ".env").write_text("KEY=1\n")
+        ed.open((folder / ".env").as_uri(), "KEY=1\n", "plaintext")
         offered = (await ed.ask("instances", {"uri": main}))["instances"]
         assert [one["name"] for one in offered] == ["mine", "script", "project", "tests"]
         assert offered[0] == {

@@ -144,7 +144,8 @@ def _document(instance: Instance) -> documents.SeveralFiles:
 
 def _fits(place: SeveralFiles, uri: str) -> bool:
     name = place.name_of(uri)
-    if name is None:
+    # Hidden files hold secrets and settings: those go to a teacher only when somebody names them.
+    if name is None or any(part.startswith(".") for part in name.split("/")):
         return False
     try:
         return place_of(place.root, name).is_file()

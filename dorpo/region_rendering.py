@@ -13,7 +13,8 @@ from typing import Self
 from attrs import frozen
 
 from dorpo.markers import MARKER, Answer, UnreadableAnswerError, clean_code, fenced, marker
-from dorpo.regions import Kind, Region, find_regions, lines_of
+from dorpo.regions import Region, find_regions, lines_of
+from dorpo.relevance import apart, by_relevance
 from dorpo.splicing import Change, SpliceError, difference, splice
 
 # Rows keep the prompt they were made with, so changing this gives a student two formats to learn.
@@ -31,7 +32,6 @@ _REGION = re.compile(r"^\[\[ ## region (\S[^\n]*?) ## \]\][ \t\r]*$", re.MULTILI
 _FENCE_OPEN = re.compile(r"\s*^(`{3,}|~{3,})[^`\n]*\n", re.MULTILINE)
 # Lines of a shown region that are not its code: marker, fence and a blank one.
 _AROUND = 4
-_WORD = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{3,}|\d{2,}")
 
 
 @frozen
@@ -204,50 +204,13 @@ def _counted(lines: int) -> str:
     return f"{lines} line" if lines == 1 else f"{lines} lines"
 
 
-# Which regions are shown
-
-
 def _chosen(instruction: str, script: str, regions: Sequence[Region], max_lines: int) -> Iterator[Region]:
-    """Those the instruction names, then the module's head, then those that share most words with it."""
-    lines, wanted = lines_of(script), _words(instruction)
-    # A class that is too long is shown by its methods.
-    short = [
-        region
-        for region in regions
-        if region.start < region.end
-        and (region.end - region.start <= max_lines or not _has_parts(region, regions))
-    ]
-    named = {region.name for region in short if _names(instruction, region)}
-
-    def rank(region: Region) -> tuple[bool, bool, int, int]:
-        shared = len(wanted & _words("".join(lines[region.start : region.end])))
-        return (region.name not in named, region.kind is not Kind.HEAD, -shared, region.start)
-
+    """The most relevant ones; those that the instruction names are shown however long they are."""
     taken: list[Region] = []
     left = max_lines
-    for region in sorted(short, key=rank):
-        length = region.end - region.start + _AROUND
-        apart = all(region.end <= other.start or other.end <= region.start for other in taken)
-        if apart and (region.name in named or length <= left):
-            taken.append(region)
+    for found in by_relevance(instruction, script, regions, max_lines):
+        length = found.region.end - found.region.start + _AROUND
+        if apart(found.region, taken) and (found.named or length <= left):
+            taken.append(found.region)
             left -= length
     yield from sorted(taken, key=lambda region: region.start)
-
-
-def _has_parts(region: Region, regions: Sequence[Region]) -> bool:
-    return any(other.owner == region.name for other in regions)
-
-
-def _names(instruction: str, region: Region) -> bool:
-    """Whether an instruction speaks of a region. A method's name alone may be a word, unless it is code."""
-    if re.search(rf"(?<![\w.]){re.escape(region.name)}(?!\w|\.\w)", instruction):
-        return True
-    if region.kind is not Kind.METHOD:
-        return False
-    method = re.escape(region.name.rpartition(".")[2])
-    pattern = rf"(?<!\w){method}\(|`{method}`" + (rf"|(?<!\w){method}(?!\w)" if "_" in method else "")
-    return bool(re.search(pattern, instruction))
-
-
-def _words(text: str) -> set[str]:
-    return {word.lower() for word in _WORD.findall(text)}

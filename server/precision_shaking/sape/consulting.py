@@ -15,11 +15,12 @@ from precision_shaking.sape import events as e
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.agents import Agent, Agents, Reply
+from precision_shaking.sape.briefing import lead_inputs, planner_inputs
 from precision_shaking.sape.channel import Call, Channel
 from precision_shaking.sape.formats import FieldStream
 from precision_shaking.sape.instances.documents import DocumentFaultError
 from precision_shaking.sape.recorder import Recorder
-from precision_shaking.sape.setbacks import in_short, repeats, setback_block, setback_inputs
+from precision_shaking.sape.setbacks import in_short, repeats, setback_block
 from precision_shaking.sape.state import State
 from precision_shaking.sape.teachers import Teacher, TeacherError
 from precision_shaking.sape.vocabulary import Attempt, Verdict
@@ -56,7 +57,7 @@ class Consultant:
         Raises:
             TeacherError: No teacher can plan.
         """
-        inputs = {"change_request": task.request, "current_script": task.script, "goal": task.request}
+        inputs = planner_inputs(task.request, task.script, state.limits.max_whole_lines)
         return tuple((await self._first_answer(self.agents.planner, inputs, state))["steps"])
 
     async def instruct(self, state: State, task: h.AskLead) -> str:
@@ -65,8 +66,8 @@ class Consultant:
         Raises:
             TeacherError: No teacher can lead.
         """
-        inputs = {"change_request": state.request, "step": task.step, "current_script": task.script}
-        inputs |= setback_inputs(in_short(task.setback, task.script, state.limits.max_whole_lines))
+        limit = state.limits.max_whole_lines
+        inputs = lead_inputs(state.request, task.step, task.script, task.setback, limit)
         return str((await self._first_answer(self.agents.lead, inputs, state))["instruction"])
 
     async def work(self, state: State, task: h.AskWorker) -> tuple[h.Produced | h.Unreadable, Reply | None]:

@@ -12,9 +12,9 @@ from typing import Any
 from attrs import frozen
 
 from dorpo.store import HarvestedAttempt, HarvestedStep
+from precision_shaking.sape.briefing import lead_inputs, planner_inputs
 from precision_shaking.sape.execution import trim_traceback
 from precision_shaking.sape.optimizing.comparing import MIN_EXAMPLES
-from precision_shaking.sape.setbacks import setback_inputs
 from precision_shaking.sape.vocabulary import Reason, Setback
 
 AGENTS = ("planner", "lead", "worker", "analyzer")
@@ -141,7 +141,7 @@ def _rank(group: list[Example]) -> str:
 def _plans(session: Sequence[HarvestedStep]) -> Iterator[Example]:
     if all(step.status == "accepted" for step in session):
         first = session[0]
-        inputs = {"change_request": first.request, "current_script": first.script, "goal": first.request}
+        inputs = planner_inputs(first.request, first.script)
         steps = {"steps": [step.text for step in session]}
         yield Example(first.session, None, inputs, steps, (), first.document, first.language)
 
@@ -151,8 +151,8 @@ def _instructions(step: HarvestedStep) -> Iterator[Example]:
     if chosen is None or chosen.cause == "by_hand":
         return
     before = [other for other in step.attempts if other.cycle < chosen.cycle and other.author == "worker"]
-    inputs = {"change_request": step.request, "step": step.text, "current_script": chosen.base_script}
-    inputs |= setback_inputs(_setback(before[-1]) if before else None)
+    setback = _setback(before[-1]) if before else None
+    inputs = lead_inputs(step.request, step.text, chosen.base_script, setback)
     rejected = tuple(
         Rejected(other.instruction, other.reason, _complaint(other)) for other in before if other.reason
     )

@@ -32,24 +32,25 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-# The output field that each agent's prompt asks for. Worker before lead: a worker is given an instruction.
-MARKERS = {"planner": "steps", "analyzer": "verdict", "worker": "reasoning", "lead": "instruction"}
+# The output field that only this agent's prompt asks for, in its system message.
+MARKERS = {"planner": "steps", "analyzer": "verdict", "lead": "instruction", "worker": "reasoning"}
 
 
-def answer(**fields: str) -> str:
+def answer(reasoning: str = "", **fields: str) -> str:
     """An agent's answer in the marker format, for example answer(reasoning="…", script="…")."""
-    parts = [f"[[ ## {name} ## ]]\n{text}" for name, text in fields.items()]
+    written = {"reasoning": reasoning, **fields} if reasoning else fields
+    parts = [f"[[ ## {name} ## ]]\n{text}" for name, text in written.items()]
     return "\n\n".join([*parts, "[[ ## completed ## ]]"])
 
 
-def plan(*steps: str) -> str:
-    """A planner's answer."""
-    return answer(steps=json.dumps(list(steps)))
+def plan(*steps: str, reasoning: str = "") -> str:
+    """A planner's answer; empty reasoning is none."""
+    return answer(reasoning, steps=json.dumps(list(steps)))
 
 
-def instruct(text: str) -> str:
-    """A lead's answer."""
-    return answer(instruction=text)
+def instruct(text: str, reasoning: str = "") -> str:
+    """A lead's answer; empty reasoning is none."""
+    return answer(reasoning, instruction=text)
 
 
 def work(script: str, reasoning: str = "I follow the instruction.") -> str:
@@ -57,9 +58,9 @@ def work(script: str, reasoning: str = "I follow the instruction.") -> str:
     return answer(reasoning=reasoning, script=script.strip("\n"))
 
 
-def verdict(word: str) -> str:
-    """A feedback analyzer's answer."""
-    return answer(verdict=word)
+def verdict(word: str, reasoning: str = "") -> str:
+    """A feedback analyzer's answer; empty reasoning is none."""
+    return answer(reasoning, verdict=word)
 
 
 class ScriptedTeacher:
@@ -139,8 +140,8 @@ class ScriptedTeacher:
 
 
 def agent_of(messages: list[dict]) -> str:
-    """Whose prompt this is, by the last field marker it asks for."""
-    text = "\n".join(_text(message) for message in messages)
+    """Whose prompt this is, by the field that it asks for; the rest of it may hold any marker."""
+    text = "\n".join(_text(message) for message in messages if message["role"] in ("system", "developer"))
     found = [agent for agent, marker in MARKERS.items() if f"[[ ## {marker} ## ]]" in text]
     return found[0] if found else "unknown"
 

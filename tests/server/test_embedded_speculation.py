@@ -188,7 +188,7 @@ def test_it_is_stopped_within_a_second() -> None:
 def test_the_worker_hands_its_script_on_as_the_draft() -> None:
     worker, exchange, lm = Agents.for_scripts().worker, Exchange(WORK), embedded_lm(max_tokens=20)
     adapter = WorkerAdapter(worker.shape, exchange)
-    draft = adapter._draft({"instruction": "Greet the club.", "current_script": SCRIPT})
+    draft = adapter.draft({"instruction": "Greet the club.", "current_script": SCRIPT})
     request = adapter._request(lm, {"max_tokens": 20}, draft)
     assert request.config.extensions["metadata"].keys() == {"gbnf", "draft"}
     assert request.config.extensions["metadata"]["draft"] == UNCHANGED

@@ -31,6 +31,8 @@ from precision_shaking.sape.embedded.grammar import Code, Field, marker_grammar,
 from precision_shaking.sape.formats import read_items, split_fields, whole_characters
 
 Messages = list[dict[str, str]]
+# The field of a chain of thought. An answer of which only this is missing is an answer.
+REASONING = "reasoning"
 
 
 @define
@@ -78,7 +80,8 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
     """Asks with field markers and reads them back.
 
     Args:
-        shape: What each output field may hold; models that take a grammar are held to it.
+        shape: The output fields that are asked for, and what each may hold; models that take a grammar are
+            held to it.
         exchange: Filled with the call.
         respond: Answers instead of the language model.
     """
@@ -91,7 +94,8 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
 
     def format(self, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> Messages:
         """System: the task and the fields of the answer. User: the inputs, without those that are empty."""
-        asked = [f"{_marker(name)}\n{field.json_schema_extra['desc']}" for name, field in _outputs(signature)]
+        fields = self._fields(signature)
+        asked = [f"{_marker(name)}\n{field.json_schema_extra['desc']}" for name, field in fields]
         system = "\n\n".join(
             [
                 f"{signature.instructions}\nAnswer with these fields, in this order:",
@@ -101,22 +105,29 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
         )
         messages = [{"role": "system", "content": system}]
         for demo in demos:
-            outputs = {name: _written(demo.get(name, "")) for name, _ in _outputs(signature)}
-            messages.append({"role": "user", "content": _user(signature, demo)})
+            # An example without its reasoning is one of a question that did not ask for it.
+            names = [name for name, _ in fields if name != REASONING or demo.get(name)]
+            outputs = {name: _written(demo.get(name, "")) for name in names}
+            messages.append({"role": "user", "content": _user(signature, demo, names)})
             messages.append(
                 {"role": "assistant", "content": _fields(outputs) + f"\n\n{_marker('completed')}"}
             )
-        return [*messages, {"role": "user", "content": _user(signature, inputs)}]
+        return [
+            *messages,
+            {"role": "user", "content": _user(signature, inputs, [name for name, _ in fields])},
+        ]
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
-        """The output fields by name.
+        """The output fields by name; the reasoning is there if it was written.
 
         Raises:
-            AdapterParseError: One is missing, empty or none of its options.
+            AdapterParseError: Another is missing, empty or none of its options.
         """
         found, values = split_fields(completion), {}
-        for name, field in _outputs(signature):
+        for name, field in self._fields(signature):
             if not found.get(name):
+                if name == REASONING:
+                    continue
                 raise self._unreadable(signature, completion, f"The answer has no {name} field.")
             value = _value(found[name], field.annotation)
             if value is None:
@@ -141,22 +152,30 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
         """Send one request and read its answer. `lm_kwargs`: the keys of `lm15.Config`."""
         self.exchange.messages = self.format(signature, demos, inputs)
         if self._respond is None:
-            request = self._request(lm, lm_kwargs, self._draft(inputs))
-            self.exchange.take(await lm.acall(request=request))
+            self.exchange.take(await lm.acall(request=self._request(lm, lm_kwargs, self.draft(inputs))))
         else:
             await self._respond(self.exchange)
         return [self.parse(signature, self.exchange.text or "")]
 
-    def _draft(self, inputs: dict[str, Any]) -> str:  # noqa: ARG002 -- see WorkerAdapter
+    def draft(self, inputs: dict[str, Any]) -> str:  # noqa: ARG002 -- see WorkerAdapter
         """A text that the answer will mostly copy; it makes models that take one faster."""
         return ""
 
+    def _fields(self, signature: Any) -> list[tuple[str, Any]]:
+        """The signature's output fields that are asked for."""
+        asked = {field.name for field in self._shape}
+        return [(name, field) for name, field in signature.output_fields.items() if name in asked]
+
     def _request(self, lm: dspy.LM, options: dict[str, Any], draft: str) -> lm15.Request:
         system, *chat = self.exchange.messages
-        # Only the embedded model: OpenAI's `prediction` and log-probabilities exclude each other.
+        options = {**options}
+        predicted = options.pop("prediction", None)
+        # The embedded model's own: it takes a draft beside log-probabilities.
         hints = {"gbnf": self.grammar(), "draft": draft}
         if hints := {name: hint for name, hint in hints.items() if hint and name in lm.supported_params}:
-            options = {**options, "extensions": {"metadata": hints}}
+            options["extensions"] = {"metadata": hints}
+        elif predicted is not None:
+            options["extensions"] = {"prediction": {"type": "content", "content": predicted}}
         return lm15.Request(
             model=lm.model,
             system=system["content"],
@@ -220,10 +239,11 @@ class WorkerAdapter(MarkerAdapter):
         reasoning, script = self._shape
         return region_grammar(reasoning, script.content, request.rewritable, request.names)
 
-    def _draft(self, inputs: dict[str, Any]) -> str:
+    def draft(self, inputs: dict[str, Any]) -> str:
         """The answer as it would be if nothing had to change."""
         fence = next((field.content.language for field in self._shape if isinstance(field.content, Code)), "")
-        request = region_request(*self._asked, self._max_whole_lines)
+        asked = inputs["instruction"], inputs["current_script"]
+        request = region_request(*asked, self._max_whole_lines)
         if request is not None:
             code = {f"region {name}": f"```{fence}\n{text}\n```" for name, text in request.code().items()}
             return _fields(code)
@@ -247,14 +267,10 @@ class WorkerAdapter(MarkerAdapter):
         return region_request(instruction, script, self._max_whole_lines) is None
 
 
-def _outputs(signature: Any) -> list[tuple[str, Any]]:
-    return list(signature.output_fields.items())
-
-
-def _user(signature: Any, values: dict[str, Any]) -> str:
+def _user(signature: Any, values: dict[str, Any], asked: Sequence[str]) -> str:
     given = {name: str(values[name]).strip("\n") for name in signature.input_fields if values.get(name)}
-    names = [f"`{_marker(name)}`" for name, _ in _outputs(signature)] + [f"`{_marker('completed')}`"]
-    return _fields(given) + f"\n\nAnswer with {', then '.join(names)}."
+    markers = [f"`{_marker(name)}`" for name in (*asked, "completed")]
+    return _fields(given) + f"\n\nAnswer with {', then '.join(markers)}."
 
 
 def _fields(values: dict[str, str]) -> str:

@@ -22,7 +22,7 @@ from dspy.utils.exceptions import (
 )
 
 from dorpo.rendering import MAX_WHOLE_LINES, SYSTEM_PROMPT
-from precision_shaking.sape.adapter import Exchange, MarkerAdapter, Respond, WorkerAdapter
+from precision_shaking.sape.adapter import REASONING, Exchange, MarkerAdapter, Respond, WorkerAdapter
 from precision_shaking.sape.embedded.grammar import Choice, Code, Field, Line, Lines
 from precision_shaking.sape.explaining import explain
 from precision_shaking.sape.formats import excerpt, whole_characters
@@ -36,6 +36,9 @@ from precision_shaking.sape.vocabulary import Verdict
 # Greedy first; who is asked again must not say the same.
 _TEMPERATURES = (0.0, 0.4, 0.7, 0.9, 1.0)
 _CHARS_PER_TOKEN = 2
+# What a chain of thought is asked for with, and its characters where a grammar bounds it.
+_THOUGHT = "one or two sentences: what matters here, and what follows from it"
+_LONGEST_THOUGHT = 300
 
 
 class Plan(dspy.Signature):  # type: ignore[misc] # dspy is untyped
@@ -81,6 +84,8 @@ class Agent:
     """An agent: its module, the shape of its answer, and the tokens it may need.
 
     Attributes:
+        thought: The reasoning before the answer, for teachers that gain from it; None where it is not wanted,
+            or belongs to the answer.
         embedded_respond: How the embedded model answers where it is too small to be asked; gets the teacher
             and the inputs.
     """
@@ -88,9 +93,14 @@ class Agent:
     name: str
     module: dspy.Module
     shape: tuple[Field, ...]
+    thought: Field | None = None
     adapter: Callable[[Sequence[Field], Exchange, Respond | None], MarkerAdapter] = MarkerAdapter
     max_tokens: int = 256
     embedded_respond: Callable[[Teacher, dict[str, str]], Respond] | None = None
+
+    def fields(self, *, reasons: bool) -> tuple[Field, ...]:
+        """What a teacher that reasons, or one that does not, is to answer with."""
+        return (self.thought, *self.shape) if self.thought and reasons else self.shape
 
 
 @frozen
@@ -126,29 +136,39 @@ class Agents:
 
 def _planner(part: AgentPart) -> Agent:
     shape = Field("steps", Lines(part.answer.items, part.answer.longest))
-    return Agent("planner", dspy.Predict(_declared(Plan, Place.PLANNER, part)), (shape,))
+    return Agent("planner", *_short(Plan, Place.PLANNER, part, shape))
 
 
 def _lead(part: AgentPart) -> Agent:
     shape = Field("instruction", Line(part.answer.longest))
-    return Agent("lead", dspy.Predict(_declared(Instruct, Place.LEAD, part)), (shape,))
+    return Agent("lead", *_short(Instruct, Place.LEAD, part, shape))
 
 
 def _worker(part: AgentPart, max_whole_lines: int) -> Agent:
     work = Work.with_instructions(part.instructions.strip() or SYSTEM_PROMPT)
     shape = (Field("reasoning", Line(part.answer.longest)), Field("script", Code(part.answer.fence)))
     adapter = partial(WorkerAdapter, max_whole_lines=max_whole_lines)
-    return Agent("worker", dspy.ChainOfThought(work, rationale_field_type=str), shape, adapter)
+    return Agent("worker", dspy.ChainOfThought(work, rationale_field_type=str), shape, adapter=adapter)
 
 
 def _analyzer(part: AgentPart) -> Agent:
+    shape = Field("verdict", Choice([*(str(verdict) for verdict in Verdict), "unclear"]))
     return Agent(
         "analyzer",
-        dspy.Predict(_declared(ReadFeedback, Place.ANALYZER, part)),
-        (Field("verdict", Choice([*(str(verdict) for verdict in Verdict), "unclear"])),),
-        max_tokens=64,
+        *_short(ReadFeedback, Place.ANALYZER, part, shape),
         embedded_respond=read_by_likelihood,
     )
+
+
+def _short(
+    role: Any, place: Place, part: AgentPart, shape: Field
+) -> tuple[dspy.Module, tuple[Field, ...], Field | None]:
+    """Module, answer and reasoning of an agent with a short answer."""
+    signature = _declared(role, place, part)
+    if not part.reasons(place):
+        return dspy.Predict(signature), (shape,), None
+    module = dspy.ChainOfThought(signature, dspy.OutputField(desc=_THOUGHT), rationale_field_type=str)
+    return module, (shape,), Field(REASONING, Line(_LONGEST_THOUGHT))
 
 
 def _declared(role: Any, place: Place, part: AgentPart) -> Any:
@@ -205,7 +225,7 @@ async def ask(
         respond = agent.embedded_respond(teacher, inputs)
     try:
         async with asyncio.timeout(teacher.patience.total_seconds):
-            adapter = agent.adapter(agent.shape, exchange, respond)
+            adapter = agent.adapter(agent.fields(reasons=teacher.reasons), exchange, respond)
             fields, why = await _ask(agent, teacher, inputs, repeat, adapter, listener)
     except (DSPyError, TimeoutError, OSError) as error:
         raise explain(error, teacher.access, begun=listener.heard) from error
@@ -233,7 +253,8 @@ async def _ask(
     listener: _Listener,
 ) -> tuple[dict[str, Any] | None, str]:
     while True:
-        options = teacher.options(**wanted_options(agent, teacher, inputs, repeat))
+        wanted = wanted_options(agent, teacher, inputs, repeat)
+        options = teacher.options(**wanted, prediction=adapter.draft(inputs) or None)
         with dspy.context(
             lm=teacher.lm, adapter=adapter, disable_history=True, trace=None, send_stream=listener
         ):
@@ -245,7 +266,7 @@ async def _ask(
                 if not teacher.learn_from(error, options):
                     raise
             else:
-                return {shape.name: prediction[shape.name] for shape in agent.shape}, ""
+                return dict(prediction.items()), ""
 
 
 def wanted_options(agent: Agent, teacher: Teacher, inputs: dict[str, str], repeat: int) -> dict[str, Any]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import dspy
 
 EMBEDDED = "embedded/"
+# The option that holds a text which the answer will mostly repeat.
+PREDICTION = "prediction"
 TOP_LOGPROBS = 20
 # What a server that allows fewer alternatives usually allows.
 _FEWER_LOGPROBS = 5
@@ -74,6 +76,8 @@ class Teacher:
         top_logprobs: Alternatives asked for at each token; None once it has refused all log-probabilities.
         gives_logprobs: True or False once that is known.
         refused: Other options that it turned out not to take.
+        reasons: Whether agents with short answers reason before them. The embedded model forgets over it what
+            it was asked, see `bench/reasoning.py`.
     """
 
     access: TeacherAccess
@@ -82,6 +86,11 @@ class Teacher:
     top_logprobs: int | None = TOP_LOGPROBS
     gives_logprobs: bool | None = None
     refused: set[str] = field(factory=set)
+    reasons: bool = field()
+
+    @reasons.default
+    def _reasons_unless_embedded(self) -> bool:
+        return not self.embedded
 
     @property
     def name(self) -> str:
@@ -94,11 +103,17 @@ class Teacher:
         return self.name.startswith(EMBEDDED)
 
     def options(self, **wanted: Any) -> dict[str, Any]:
-        """The wanted options without those that it refuses, and its log-probabilities."""
+        """The wanted options without those that it refuses, and its log-probabilities.
+
+        A predicted answer is only for those who give none: no provider takes both.
+        """
         options = {
             name: value for name, value in wanted.items() if name not in self.refused and value is not None
         }
-        return options if self.top_logprobs is None else {**options, "logprobs": self.top_logprobs}
+        if self.top_logprobs is None:
+            return options
+        options.pop(PREDICTION, None)
+        return {**options, "logprobs": self.top_logprobs}
 
     def learn_from(self, error: Exception, asked: dict[str, Any]) -> bool:
         """Whether an error means that an option is not supported, so that asking without it may help."""
@@ -111,7 +126,7 @@ class Teacher:
             self.top_logprobs = _FEWER_LOGPROBS if fewer else None
             self.gives_logprobs = None if fewer else False
             return True
-        for option in ("temperature", "seed", "max_tokens"):
+        for option in ("temperature", "seed", "max_tokens", PREDICTION):
             if option in asked and option in words and option not in self.refused:
                 self.refused.add(option)
                 return True

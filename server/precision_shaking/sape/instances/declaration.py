@@ -21,8 +21,8 @@ class Role:
 
     Attributes:
         inputs: What its signature may take.
-        outputs: What its signature has to give.
-        fixed: Whether it has to take all of the inputs in this order: the dataset renders them.
+        outputs: What its signature has to give, of which the reasoning may be left out.
+        fixed: Whether it has to take and give all of these in this order: the dataset renders them.
     """
 
     inputs: tuple[str, ...]
@@ -36,12 +36,13 @@ class Role:
 
 
 ROLES: Mapping[str, Role] = {
-    Place.PLANNER: Role(("change_request", "current_script", "goal"), ("steps",)),
+    Place.PLANNER: Role(("change_request", "current_script", "goal"), ("reasoning", "steps")),
     Place.LEAD: Role(
-        ("current_script", "what_happened", "attempted_script", "change_request", "step"), ("instruction",)
+        ("current_script", "what_happened", "attempted_script", "change_request", "step"),
+        ("reasoning", "instruction"),
     ),
     Place.WORKER: Role(("instruction", "current_script"), ("reasoning", "script"), fixed=True),
-    Place.ANALYZER: Role(("step", "feedback"), ("verdict",)),
+    Place.ANALYZER: Role(("step", "feedback"), ("reasoning", "verdict")),
 }
 
 
@@ -79,6 +80,10 @@ class AgentPart:
     def inputs(self, place: str) -> tuple[str, ...]:
         """What the signature takes, in its order."""
         return _split(self.signature or ROLES[place].signature)[0]
+
+    def reasons(self, place: str) -> bool:
+        """Whether its answer begins with a chain of thought."""
+        return "reasoning" in _split(self.signature or ROLES[place].signature)[1]
 
 
 @frozen
@@ -154,10 +159,11 @@ def _agent_faults(name: str, agent: AgentPart) -> Iterator[tuple[str, str]]:
     if name in ROLES and agent.signature:
         role = ROLES[name]
         inputs, outputs = _split(agent.signature)
-        if outputs != role.outputs:
-            yield "signature", f"must end with -> {', '.join(role.outputs)}"
-        elif role.fixed and inputs != role.inputs:
+        result = role.outputs[-1]
+        if role.fixed and (inputs, outputs) != (role.inputs, role.outputs):
             yield "signature", f"must be {role.signature}"
+        elif outputs not in (role.outputs, (result,)):
+            yield "signature", f"must end with -> {result}, or with -> reasoning, {result}"
         elif not inputs or len(set(inputs)) < len(inputs) or not set(inputs) <= set(role.inputs):
             yield "signature", f"may take each of {', '.join(role.inputs)} once, and must take one"
     if name in ROLES and not ROLES[name].fixed and not agent.instructions.strip():

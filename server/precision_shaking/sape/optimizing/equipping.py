@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field
 
@@ -15,6 +15,9 @@ from precision_shaking.sape.channel import Call, Channel
 from precision_shaking.sape.optimizing.programs import ProgramError, load, without_leftovers
 from precision_shaking.sape.teachers import Teacher
 
+if TYPE_CHECKING:
+    import dspy
+
 
 def equip(agent: Agent, state: Mapping[str, Any]) -> Agent:
     """The agent with a program's instructions and examples.
@@ -24,17 +27,37 @@ def equip(agent: Agent, state: Mapping[str, Any]) -> Agent:
     """
     module = agent.module.deepcopy()
     try:
-        module.load_state(without_leftovers(state))
+        module.load_state(_of_today(module, without_leftovers(state)))
         for predictor in module.predictors():
             # Rendered once here, so that nothing is found missing while a user waits.
             blank = dict.fromkeys(predictor.signature.input_fields, "")
-            adapter = agent.adapter(agent.shape, Exchange([]), None)
+            adapter = agent.adapter(agent.fields(reasons=True), Exchange([]), None)
             messages = adapter.format(predictor.signature, predictor.demos, blank)
             if not all(isinstance(message["content"], str) for message in messages):
                 raise TypeError("a message is no text")
     except Exception as error:  # the file may hold anything
         raise ProgramError(f"The program of the {agent.name} does not fit this version.") from error
     return evolve(agent, module=module)
+
+
+def _of_today(module: dspy.Module, state: dict[str, Any]) -> dict[str, Any]:
+    """A state that the module can load; one of before its agent reasoned is a single predictor's.
+
+    Of that, the instructions and the examples are taken: DSPy tells fields by their places, and there is one
+    more of them now.
+
+    Raises:
+        ValueError: It is of another agent.
+    """
+    [(name, predictor)] = module.named_predictors()
+    if "demos" not in state or name == "self":
+        return state
+    before, now = state["signature"], predictor.dump_state()
+    others = [one for one in now["signature"]["fields"] if one["prefix"] != "Reasoning:"]
+    if [one["prefix"] for one in before["fields"]] != [one["prefix"] for one in others]:
+        raise ValueError("the fields are others")
+    signature = {**now["signature"], "instructions": before["instructions"]}
+    return {name: {**now, "demos": state["demos"], "signature": signature}}
 
 
 @define

@@ -70,7 +70,8 @@ class _Desk:
         return asyncio.run_coroutine_threadsafe(self._ask(module, inputs), self._loop).result()
 
     async def _ask(self, module: dspy.Module, inputs: dict[str, str]) -> dspy.Prediction:
-        adapter = self.agent.adapter(self.agent.shape, Exchange([]), None)
+        fields = self.agent.fields(reasons=self.teacher.reasons)
+        adapter = self.agent.adapter(fields, Exchange([]), None)
         options = self.teacher.options(**wanted_options(self.agent, self.teacher, inputs, 0))
         with dspy.context(lm=self.teacher.lm, adapter=adapter, disable_history=True):
             return await module.acall(config=options, **inputs)

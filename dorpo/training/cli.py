@@ -96,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
         except ImportError as error:
             # Whoever is called by people says how it is installed.
             if args.json:
-                report(TrainingFailed(message=f"Training needs a package that is missing ({missing_package(error)})."))
+                missing = missing_package(error)
+                report(TrainingFailed(message=f"Training needs a package that is missing ({missing})."))
             raise
         except Exception as error:
             report(TrainingFailed(message=f"The training broke off ({type(error).__name__}: {error})."))

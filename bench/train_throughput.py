@@ -14,7 +14,6 @@ vocabulary head included, if nothing is computed twice: their ratio is how much 
 ran at the same rate and did nothing else. TRL also loses time to what is no such operation, above all to
 passes over logits of the whole vocabulary. The last line is one JSON object.
 
-    pip install 'trl==1.16.*'        not a dependency: only this bench uses it
     python bench/train_throughput.py [--prompt 750] [--answer 400] [--rejected 1 2 4] [--student smollm2]
 """
 

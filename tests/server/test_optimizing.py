@@ -311,8 +311,8 @@ def test_too_little_is_said_with_the_counts(optimize, tmp_path):
         status, report, err = optimize("--teacher", teacher.teacher(), database=database)
         assert teacher.requests == []
     assert (status, report, err.count("\n")) == (2, None, 1)
-    assert "the worker has 2 accepted scripts of 9 needed" in err
-    assert "the planner has 2 accepted plans of 9 needed" in err
+    assert "the worker has 2 of the 9 accepted scripts it needs" in err
+    assert "the planner has 2 of the 9 accepted plans it needs" in err
 
 
 def test_what_a_model_read_is_no_measure_for_it(optimize, tmp_path):
@@ -320,7 +320,7 @@ def test_what_a_model_read_is_no_measure_for_it(optimize, tmp_path):
     with ScriptedTeacher({}) as teacher:
         status, _, err = optimize("--agent", "analyzer", "--teacher", teacher.teacher(), database=database)
     assert status == 2
-    assert "the analyzer has 0 feedbacks in words with your own verdict" in err
+    assert "the analyzer has 0 of the 9 feedbacks in words with your own verdict it needs" in err
 
 
 def test_a_teacher_that_refuses_is_a_sentence(optimize, home, tmp_path):

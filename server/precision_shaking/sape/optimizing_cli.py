@@ -190,10 +190,11 @@ def _state(program: Program | None) -> dict[str, Any] | None:
 def _lack(agent: str, parts: Split) -> str:
     """Why an agent cannot be optimised, as a part of a sentence."""
     whole = len(parts.train) + len(parts.held_out)
-    count = f"the {agent} has {whole} {_NOUNS[agent]}"
-    if whole < MIN_TRAIN + MIN_HELD_OUT:
-        return f"{count} of {MIN_TRAIN + MIN_HELD_OUT} needed"
+    least = MIN_TRAIN + MIN_HELD_OUT
+    if whole < least:
+        return f"the {agent} has {whole} of the {least} {_NOUNS[agent]} it needs"
     # A session is never divided, and what the program in use has learned from is no measure for it.
+    count = f"the {agent} has {whole} {_NOUNS[agent]}"
     return f"{count}, of which {len(parts.held_out)} of {MIN_HELD_OUT} can be held out"
 
 

@@ -38,7 +38,7 @@ def starting_point(request: TrainingRequest, fingerprint: str) -> Checkpoint | N
             "with it, or choose another folder."
         )
     known = identity(request, fingerprint)
-    changed = [name.replace("_", " ") for name in known if found.about.get(name) != known[name]]
+    changed = sorted(name.replace("_", " ") for name in known if found.about.get(name) != known[name])
     if changed:
         raise TrainingRefusedError(
             f"The training in {request.output} cannot go on, because it had another {', '.join(changed)}: "

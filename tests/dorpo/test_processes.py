@@ -20,6 +20,8 @@ from dorpo.training import checkpoints
 pytestmark = pytest.mark.train
 
 TESTS = Path(several_processes.__file__).parent
+# Sums in another order round differently, and Adam's division makes that larger where a slope is tiny.
+WEIGHTS = 5e-5
 
 
 def launch(tmp_path: Path, *arguments: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
@@ -58,7 +60,7 @@ def test_two_processes_take_the_steps_of_one(both, way):
         # How fast it went is another matter.
         del entry["tokens_per_second"], same["tokens_per_second"]
         assert same == pytest.approx(entry, abs=1e-5, rel=1e-4)
-    torch.testing.assert_close(same_weights, weights, atol=1e-5, rtol=0)
+    torch.testing.assert_close(same_weights, weights, atol=WEIGHTS, rtol=0)
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_the_command_trains_in_two_processes_and_tells_it_once(tmp_path, options
             elif name != "metrics":
                 assert same[name] == value, name
     weights, same = (load_file(tmp_path / count / "adapter_model.safetensors") for count in "12")
-    torch.testing.assert_close(same, weights, atol=1e-5, rtol=0)
+    torch.testing.assert_close(same, weights, atol=WEIGHTS, rtol=0)
 
 
 def test_the_checkpoints_of_two_processes_are_whole_and_go_on(tmp_path, options):

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from dorpo.differences import common_length
 from dorpo.softlabels import TokenScore
 
 # Half-precision storage and rounding at the provider may lift a sum of probabilities a little above one.
@@ -136,7 +137,7 @@ def merge(student: Sequence[bytes], teacher: Sequence[bytes]) -> list[tuple[int,
     Returns:
         Half-open ranges (student start, student stop, teacher start, teacher stop), in order; linear in time.
     """
-    agreed = _common_length(b"".join(student), b"".join(teacher))
+    agreed = common_length(b"".join(student), b"".join(teacher))
     chunks: list[tuple[int, int, int, int]] = []
     start = first = last = student_end = teacher_end = 0
     for stop, piece in enumerate(student, 1):
@@ -196,10 +197,3 @@ def _packs_digits(scores: Sequence[TokenScore]) -> bool:
         for score in scores
         for piece in (score.token, *(piece for piece, _ in score.top))
     )
-
-
-def _common_length(left: bytes, right: bytes) -> int:
-    if left == right:
-        return len(left)
-    differing = (place for place, (a, b) in enumerate(zip(left, right, strict=False)) if a != b)
-    return next(differing, min(len(left), len(right)))

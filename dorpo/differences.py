@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from typing import Any
 
 from attrs import frozen
 
@@ -20,14 +21,22 @@ class Difference:
     rejected: tuple[int, ...]
 
 
+def common_length(left: Sequence[Any], right: Sequence[Any]) -> int:
+    """How many items both begin with."""
+    if left == right:  # mostly so where a text is compared with itself, and fast
+        return len(left)
+    pairs = zip(left, right, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))
+
+
 def differing(chosen: Sequence[int], rejected: Sequence[int]) -> Difference:
     """The tokens that are not the same on the other side.
 
     Where one side only leaves something out, the token it goes on with is its part of the difference: there
     it chose not to write what the other one wrote.
     """
-    begin = _common(chosen, rejected)
-    end = _common(chosen[begin:][::-1], rejected[begin:][::-1])
+    begin = common_length(chosen, rejected)
+    end = common_length(chosen[begin:][::-1], rejected[begin:][::-1])
     left, right = chosen[begin : len(chosen) - end], rejected[begin : len(rejected) - end]
     ours: set[int] = set()
     theirs: set[int] = set()
@@ -42,8 +51,3 @@ def differing(chosen: Sequence[int], rejected: Sequence[int]) -> Difference:
 def _places(found: set[int], begin: int, length: int) -> tuple[int, ...]:
     """Nothing comes after the end of a text that is the other one's beginning."""
     return tuple(sorted({min(begin + place, length - 1) for place in found}))
-
-
-def _common(left: Sequence[int], right: Sequence[int]) -> int:
-    pairs = zip(left, right, strict=False)
-    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))

@@ -18,6 +18,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from dorpo.batches import Group
+from dorpo.differences import common_length
 from dorpo.encoding import Response, encode_group
 from dorpo.reported_logprobs import pack
 from dorpo.tokens import StudentTokens, plain_tokens, student_tokens
@@ -67,7 +68,7 @@ class Preference:
                 raise ValueError(
                     "has neither a prompt nor a rejected response that begins with it: add a prompt"
                 )
-            same = _common(chosen, rejected)
+            same = common_length(chosen, rejected)
             # A space belongs to the word that follows it.
             same -= same > 0 and chosen[same - 1] == " "
             prompt, chosen, rejected = chosen[:same], chosen[same:], rejected[same:]
@@ -79,7 +80,7 @@ class Preference:
         if any(isinstance(part, str) for part in texts) or not _are_messages(chosen):
             raise ValueError("mixes texts and messages: give all of prompt, chosen and rejected alike")
         if prompt is None:
-            same = _common(chosen, rejected) if rejected else len(chosen) - 1
+            same = common_length(chosen, rejected) if rejected else len(chosen) - 1
             prompt, chosen, rejected = chosen[:same], chosen[same:], (rejected or [])[same:]
         if not prompt:
             raise ValueError(
@@ -192,11 +193,6 @@ def _answer(messages: Any) -> str:
 def _are_messages(value: Any) -> bool:
     is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
     return is_list and bool(value) and all(isinstance(message, Mapping) for message in value)
-
-
-def _common(left: Sequence[Any], right: Sequence[Any]) -> int:
-    pairs = zip(left, right, strict=False)
-    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))
 
 
 def _predicate(error: ValueError) -> str:

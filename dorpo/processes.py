@@ -79,11 +79,13 @@ def sum_gradients(weights: Iterable[Tensor]) -> None:
 def _buckets(weights: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     """In their order, of one type each."""
     bucket: list[Tensor] = []
+    held = 0
     for weight in weights:
-        full = sum(member.numel() for member in bucket) + weight.numel() > _BUCKET
+        full = held + weight.numel() > _BUCKET
         if bucket and (full or weight.dtype != bucket[0].dtype):
             yield bucket
-            bucket = []
+            bucket, held = [], 0
         bucket.append(weight)
+        held += weight.numel()
     if bucket:
         yield bucket

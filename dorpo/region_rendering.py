@@ -14,7 +14,7 @@ from attrs import frozen
 
 from dorpo.markers import MARKER, Answer, UnreadableAnswerError, clean_code, fenced, marker
 from dorpo.regions import Region, find_regions, lines_of
-from dorpo.relevance import apart, by_relevance
+from dorpo.relevance import AROUND, apart, by_relevance
 from dorpo.splicing import Change, SpliceError, difference, splice
 
 # Rows keep the prompt they were made with, so changing this gives a student two formats to learn.
@@ -30,8 +30,6 @@ _NEW, _DELETE = "NEW after ", "DELETE "
 
 _REGION = re.compile(r"^\[\[ ## region (\S[^\n]*?) ## \]\][ \t\r]*$", re.MULTILINE)
 _FENCE_OPEN = re.compile(r"\s*^(`{3,}|~{3,})[^`\n]*\n", re.MULTILINE)
-# Lines of a shown region that are not its code: marker, fence and a blank one.
-_AROUND = 4
 
 
 @frozen
@@ -209,7 +207,7 @@ def _chosen(instruction: str, script: str, regions: Sequence[Region], max_lines:
     taken: list[Region] = []
     left = max_lines
     for found in by_relevance(instruction, script, regions, max_lines):
-        length = found.region.end - found.region.start + _AROUND
+        length = found.region.end - found.region.start + AROUND
         if apart(found.region, taken) and (found.named or length <= left):
             taken.append(found.region)
             left -= length

@@ -9,6 +9,8 @@ from attrs import frozen
 
 from dorpo.regions import Kind, Region, lines_of
 
+# Lines of a shown region that are not its code: its name, the fence, and a blank one.
+AROUND = 4
 _WORD = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{3,}|\d{2,}")
 
 

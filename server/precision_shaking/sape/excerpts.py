@@ -11,11 +11,9 @@ from collections.abc import Iterator, Sequence
 
 from dorpo.markers import fenced
 from dorpo.regions import Kind, Region, find_regions, lines_of, parsed
-from dorpo.relevance import Relevant, apart, by_relevance
+from dorpo.relevance import AROUND, Relevant, apart, by_relevance
 from dorpo.rendering import MAX_WHOLE_LINES
 
-# Lines of a shown region that are not its code: its name, the fence, and a blank one.
-_AROUND = 4
 # Of a region that has no room, so many lines at least are worth showing.
 _WORTH_SHOWING = 10
 _LONGEST_SIGNATURE = 120
@@ -58,7 +56,7 @@ def _code(lines: Sequence[str], found: Sequence[Relevant], room: int) -> Iterato
     """The code of the relevant regions, in their order; of one that is named and too long, its beginning."""
     shown: dict[Region, int] = {}
     for one in found:
-        region, left = one.region, room - _AROUND
+        region, left = one.region, room - AROUND
         relevant = one.named or one.shared or region.kind is Kind.HEAD
         if not relevant or not apart(region, tuple(shown)):
             continue
@@ -67,7 +65,7 @@ def _code(lines: Sequence[str], found: Sequence[Relevant], room: int) -> Iterato
             length = left - 1  # a line says that it goes on
         if length <= left:
             shown[region] = length
-            room -= length + _AROUND + (length < region.end - region.start)
+            room -= length + AROUND + (length < region.end - region.start)
     for region, length in sorted(shown.items(), key=lambda item: item[0].start):
         yield f"\n{_titled(region)}:"
         yield fenced("".join(lines[region.start : region.start + length]).removesuffix("\n"))

@@ -23,6 +23,7 @@ class Origin:
         steps: Optimizer steps it took.
         settings: Of the training, named like the fields of `TrainingRequest`.
         held_out: Sessions it did not see, perhaps none; None when that was not written down.
+        trained: Sessions it saw; None when that was not written down.
     """
 
     student: str | None = None
@@ -30,6 +31,7 @@ class Origin:
     steps: int | None = None
     settings: dict[str, Any] = field(factory=dict)
     held_out: frozenset[str] | None = None
+    trained: frozenset[str] | None = None
 
 
 def read_origin(folder: Path) -> Origin:
@@ -45,13 +47,13 @@ def read_origin(folder: Path) -> Origin:
         )
     try:
         told = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        held_out = told.get("held_out_sessions")
         return Origin(
             student=told.get("student"),
             fingerprint=told.get("dataset_sha256"),
             steps=told.get("last_step"),
             settings=dict(told.get("settings") or {}),
-            held_out=None if held_out is None else frozenset(held_out),
+            held_out=_sessions(told.get("held_out_sessions")),
+            trained=_sessions(told.get("trained_sessions")),
         )
     except FileNotFoundError:
         return Origin()
@@ -59,3 +61,7 @@ def read_origin(folder: Path) -> Origin:
         raise TrainingRefusedError(
             f"The file {folder / 'metrics.json'} cannot be read: remove it, or train the adapter again."
         ) from error
+
+
+def _sessions(told: list[str] | None) -> frozenset[str] | None:
+    return None if told is None else frozenset(told)

@@ -9,12 +9,12 @@ from typing import Any
 from attrs import evolve, frozen
 from peft import PeftModel
 
-from dorpo.batches import Group
 from dorpo.encoding import encode_rows
 from dorpo.evaluation.adapter_origin import Origin
 from dorpo.evaluation.answers import greedy_answers
 from dorpo.evaluation.figures import Counts, Figures, Gain, gain, summarize
 from dorpo.evaluation.lengths import Lengths, count_lengths
+from dorpo.evaluation.measured_rows import MeasuredRows, of_origin, of_training
 from dorpo.evaluation.measuring import measure
 from dorpo.evaluation.pass_rate import PassRate, Ran, judge
 from dorpo.store import Row
@@ -24,8 +24,6 @@ from dorpo.training.request import TrainingRefusedError, TrainingRequest
 
 # For students that do not say how much they can read.
 _UNKNOWN_WINDOW = 8192
-
-HELD_OUT, TRAINED_ON, ALL = "held-out rows", "training rows", "all rows"
 
 
 @frozen(kw_only=True)
@@ -70,15 +68,13 @@ class Bench:
 
     Attributes:
         request: Names the student and the device.
-        groups: The prompts that are measured.
-        on: Which rows these are: held out, trained on, or all where nothing was trained.
+        rows: The prompts that are measured.
         window: Tokens the student can read.
         answering: How its own answers are had, if they are.
     """
 
     request: TrainingRequest
-    groups: Sequence[Group]
-    on: str
+    rows: MeasuredRows
     window: int
     answering: Answering | None = None
 
@@ -95,7 +91,7 @@ class Bench:
         """
         student = load(self.request)
         model = student.model if adapter is None else _with_adapter(student, adapter)
-        counts, seed = measure(model, self.groups), self.request.seed
+        counts, seed = measure(model, self.rows.groups), self.request.seed
         candidate = Candidate(
             name=name,
             counts=counts,
@@ -109,7 +105,7 @@ class Bench:
         asked = self.answering
         if asked is None:
             return candidate
-        groups = self.groups[: asked.prompts]
+        groups = self.rows.groups[: asked.prompts]
         answers = list(
             greedy_answers(model, student.tokens, groups, most_tokens=asked.most_tokens, window=self.window)
         )
@@ -128,40 +124,23 @@ def set_up(
     Args:
         rows: All rows.
         request: A training as it was, or would be: its split is the one that is used.
-        origin: Of the adapter that is measured; what it says about its held-out sessions goes first.
+        origin: Of the adapter that is measured; what it says about the sessions it saw goes first.
         answering: How the student's own answers are had, if they are.
 
     Raises:
-        TrainingRefusedError: The student cannot be loaded or read any row, or no held-out row is left.
+        TrainingRefusedError: The student cannot be loaded or read any row, or none is left that was held out.
     """
     student = load(request)
     window = getattr(student.model.config, "max_position_embeddings", None) or _UNKNOWN_WINDOW
     groups = encode_rows(rows, student.tokens, top_k=request.top_k)
     plan = make_plan(groups, request, window)
-    measured, on = plan.measured, HELD_OUT if plan.held_out else TRAINED_ON
-    if origin is None and not plan.held_out and request.max_steps is None:
-        on = ALL
-    if origin is not None and origin.held_out:
+    if origin is None or origin.held_out is None:
+        measured = of_training(plan, planned=origin is not None or request.max_steps is not None)
+    else:
         limit = min(request.max_length or window, window)
-        measured, on = unseen(groups, origin.held_out, limit), HELD_OUT
-    elif origin is not None and origin.held_out is not None:
-        measured, on = [*plan.trained, *plan.held_out], TRAINED_ON
-    return Bench(request=request, groups=measured, on=on, window=window, answering=answering)
-
-
-def unseen(groups: Sequence[Group], sessions: frozenset[str], limit: int) -> list[Group]:
-    """The groups of the sessions that a training held out, as far as they fit into `limit` tokens.
-
-    Raises:
-        TrainingRefusedError: There is none.
-    """
-    found = [group for group in groups if group.session in sessions and group.longest <= limit]
-    if not found:
-        raise TrainingRefusedError(
-            "The dataset has none of the rows that the adapter's training held out: give the dataset it was "
-            "trained on, or train it again."
-        )
-    return found
+        fitting = [group for group in groups if group.longest <= limit]
+        measured = of_origin(fitting, {row.uid: row.session for row in rows}, origin, origin.held_out)
+    return Bench(request=request, rows=measured, window=window, answering=answering)
 
 
 def load(request: TrainingRequest) -> Student:

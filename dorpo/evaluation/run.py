@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, field, frozen
 
 from dorpo.evaluation.adapter_origin import Origin, read_origin
+from dorpo.evaluation.measured_rows import TRAINED_ON, MeasuredRows
 from dorpo.evaluation.pass_rate import find_command, run_with
 from dorpo.training.cancellation import Cancellation, TrainingCancelledError
 from dorpo.training.events import TrainingEvent
@@ -66,7 +67,7 @@ class Evaluation:
         adapter: Its folder, if there is one.
         dataset: The file.
         dataset_sha256: Of its rows.
-        on: Which rows were measured.
+        on: Which rows were measured, see `dorpo.evaluation.measured_rows`.
         candidates: The bare student first.
         notes: Sentences on how far the figures can be trusted.
     """
@@ -104,7 +105,7 @@ def evaluate_as_asked(
 
     with cancellation.interruptible():
         bench = set_up(data.rows, training, origin, answering)
-        report(f"Measuring {BASE} on {len(bench.groups)} prompts ({bench.on}).")
+        report(f"Measuring {BASE} on {len(bench.rows.groups)} prompts ({bench.rows.on}).")
         candidates = [bench.measure(BASE)]
         if request.adapter is not None:
             report(f"Measuring {ADAPTER}.")
@@ -117,9 +118,9 @@ def evaluate_as_asked(
         adapter=None if request.adapter is None else str(request.adapter.absolute()),
         dataset=str(training.db.absolute()),
         dataset_sha256=data.fingerprint,
-        on=bench.on,
+        on=bench.rows.on,
         candidates=candidates,
-        notes=_notes(request, origin, data.fingerprint, candidates, bench.on),
+        notes=_notes(request, origin, data.fingerprint, candidates, bench.rows),
     )
 
 
@@ -187,7 +188,7 @@ def _notes(
     origin: Origin | None,
     fingerprint: str,
     candidates: Sequence[Candidate],
-    on: str,
+    rows: MeasuredRows,
 ) -> list[str]:
     figures = candidates[0].figures
     ran = [candidate.execution for candidate in candidates if candidate.execution]
@@ -195,13 +196,8 @@ def _notes(
     backends = sorted({backend for rate in ran for backend in rate.backends})
     found = {
         "These rows were trained on, so the figures flatter what was trained: sessions are held out once "
-        "there are ten.": on == "training rows" and len(candidates) > 1,
-        "The adapter does not say which sessions it did not see: they are guessed from seed and share.": (
-            origin is not None and origin.held_out is None
-        ),
-        "The dataset has changed since the adapter was trained; only what it held out is measured.": (
-            origin is not None and origin.fingerprint not in (None, fingerprint)
-        ),
+        "there are ten.": rows.on == TRAINED_ON and len(candidates) > 1,
+        **dict.fromkeys(rows.notes(origin, fingerprint), True),
         f"The adapter was trained on {origin.student if origin else None}.": (
             origin is not None
             and origin.student not in (None, request.training.student)

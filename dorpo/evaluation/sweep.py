@@ -130,7 +130,7 @@ def sweep_as_asked(
         student=request.training.student,
         dataset=str(request.training.db.absolute()),
         dataset_sha256=data.fingerprint,
-        on=bench.on,
+        on=bench.rows.on,
         planned=len(request.runs),
         base=base,
     )

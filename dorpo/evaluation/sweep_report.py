@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dorpo.evaluation.figures import Figures
+from dorpo.evaluation.measured_rows import TRAINED_ON
 from dorpo.evaluation.report import NOTHING, number, table, to_json
 from dorpo.evaluation.sweep import Spread, Sweep
 
@@ -27,7 +28,7 @@ def to_markdown(sweep: Sweep) -> str:
         _table(sweep),
         f"![Pair accuracy, KL and perplexity over λ]({PICTURE})",
     ]
-    if sweep.on == "training rows":
+    if sweep.on == TRAINED_ON:
         parts.append(
             "These rows were trained on, so the figures flatter every λ: sessions are held out "
             "once there are ten."

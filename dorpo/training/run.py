@@ -208,7 +208,8 @@ class Training:
     def _save(self, student: Student, plan: TrainingPlan, status: str) -> None:
         """The adapter, its tokenizer, and how it came to be."""
         output, seconds = self.request.output, round(time.monotonic() - self._begun, 1)
-        trained = {uid for group in plan.trained for uid in group.rows}
+        uids = {uid for group in plan.trained for uid in group.rows}
+        trained = [row for row in self.data.rows if row.uid in uids]
         student.model.save_pretrained(output)
         student.tokens.tokenizer.save_pretrained(output)
         about = {
@@ -218,9 +219,10 @@ class Training:
             "dataset_sha256": self.data.fingerprint,
             "last_step": self._last_step,
             "seconds": seconds,
-            "data": count_rows(row for row in self.data.rows if row.uid in trained),
+            "data": count_rows(trained),
             "dropped": self._dropped(plan),
             # An evaluation must know later what was never seen, even when the dataset has grown.
+            "trained_sessions": sorted({row.session for row in trained}),
             "held_out_sessions": sorted({group.session for group in plan.held_out}),
             "settings": {name: getattr(self.request, name) for name in _REPEATED}
             | {"groups_per_step": plan.per_step},

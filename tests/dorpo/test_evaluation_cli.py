@@ -114,22 +114,70 @@ def test_base_and_adapter_are_measured_on_what_the_training_held_out(
     check_image(output / "evaluation.png")
 
 
-def test_new_sessions_do_not_move_the_split(tmp_path, dorpo, database, story, adapter):
-    database = shutil.copy(database, tmp_path / "grown.db")
-    with Store.open(database) as store:
-        for n in range(30):
+def grown(path: Path, database: Path, story, adapter: Path) -> Path:
+    """The dataset later: five sessions more, and another verdict in one that was trained on."""
+    shutil.copy(database, path)
+    seen = metrics(adapter)["trained_sessions"][0]
+    with Store.open(path) as store:
+        for n in range(5):
             story(store, uid=f"late{n:02}").accepted()
-    result = dorpo("evaluate", "--db", database, "--adapter", adapter, "--json")
+        attempt = f"{seen}-0-1-worker"
+        store.add_feedback(attempt, words="well", verdict="redo", decided_by="analyzer")
+        store.relabel(attempt, "accepted")
+    return path
+
+
+def test_what_was_harvested_since_is_measured_beside_what_was_held_out(
+    tmp_path, dorpo, database, story, adapter
+):
+    later = grown(tmp_path / "grown.db", database, story, adapter)
+    told = metrics(adapter)
+    assert len(told["trained_sessions"]) == 11
+    assert not set(told["trained_sessions"]) & set(told["held_out_sessions"])
+    result = dorpo("evaluate", "--db", later, "--adapter", adapter, "--json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["on"] == "held-out rows and rows harvested since"
+    assert report["notes"] == ["Prompts that the training held out: 1; of sessions harvested since: 5."]
+    assert [candidate["figures"]["prompts"] for candidate in report["candidates"]] == [6, 6]
+    compared = ("--compare", "base,sft", "--output", tmp_path / "o")
+    refused = dorpo("evaluate", "--db", later, "--adapter", adapter, *compared)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("The dataset has changed since the adapter was trained")
+
+
+def test_an_adapter_that_does_not_tell_what_it_saw_is_measured_on_what_it_held_out(
+    tmp_path, dorpo, database, story, adapter
+):
+    later = grown(tmp_path / "grown.db", database, story, adapter)
+    older = shutil.copytree(adapter, tmp_path / "older")
+    told = metrics(adapter)
+    del told["trained_sessions"]
+    (older / "metrics.json").write_text(json.dumps(told))
+    result = dorpo("evaluate", "--db", later, "--adapter", older, "--json")
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
     _, trained = report["candidates"]
-    after = metrics(adapter)["after"]
-    assert trained["figures"]["chosen_perplexity"] == pytest.approx(after["chosen_perplexity"], rel=1e-4)
-    assert "has changed since" in report["notes"][0]
-    compared = ("--compare", "base,sft", "--output", tmp_path / "o")
-    refused = dorpo("evaluate", "--db", database, "--adapter", adapter, *compared)
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("The dataset has changed since the adapter was trained")
+    assert trained["figures"]["chosen_perplexity"] == pytest.approx(
+        told["after"]["chosen_perplexity"], rel=1e-4
+    )
+    assert "only what it held out is measured" in report["notes"][0]
+
+
+def test_a_training_that_held_nothing_out_is_measured_on_newer_sessions(
+    tmp_path, dorpo, database, story, student
+):
+    folder = tmp_path / "adapter"
+    options = ("--max-steps", 1, "--holdout", 0, "--output", folder)
+    trained = dorpo("train", "--db", database, "--student", student, *options)
+    assert trained.returncode == 0, trained.stderr
+    on = {}
+    for path in (database, grown(tmp_path / "grown.db", database, story, folder)):
+        result = dorpo("evaluate", "--db", path, "--adapter", folder, "--json")
+        assert result.returncode == 0, result.stderr
+        report = json.loads(result.stdout)
+        on[report["on"]] = report["candidates"][0]["figures"]["prompts"]
+    assert on == {"training rows": 12, "rows harvested since": 5}
 
 
 def test_answers_are_run_and_a_random_student_passes_nothing(dorpo, database, student):

@@ -149,6 +149,8 @@ def _describe(stats: Stats) -> str:
         *((f"  {reason}", str(count)) for reason, count in stats.by_reason.items()),
         ("teachers", ""),
         *((f"  {teacher}", str(count)) for teacher, count in stats.by_teacher.items()),
+        *([("soft labels by", "")] if stats.by_labeller else []),
+        *((f"  {model}", str(count)) for model, count in stats.by_labeller.items()),
     ]
     width = max(len(name) for name, _ in lines)
     return "".join(f"{name:<{width}}  {value}".rstrip() + "\n" for name, value in lines)

@@ -46,17 +46,29 @@ def encode_rows(rows: Iterable[Row], tokens: StudentTokens, *, top_k: int = 20) 
 
 def _of_rows(rows: Sequence[Row], tokens: StudentTokens, top_k: int) -> Group:
     first = rows[0]
-    scored = next((row.chosen_soft_labels for row in rows if row.chosen_soft_labels), None)
+    scored = next((row for row in rows if row.chosen_soft_labels), first)
     return encode_group(
         tokens.prompt(to_messages(first.prompt)),
-        Response(first.chosen, scored),
-        [Response(row.rejected, row.rejected_soft_labels, row.reason) for row in rows if row.rejected],
+        Response(first.chosen, scored.chosen_soft_labels),
+        [
+            Response(row.rejected, _comparable(row, scored.chosen_labels_by), row.reason)
+            for row in rows
+            if row.rejected
+        ],
         tokens,
         top_k=top_k,
         cycle=first.cycle,
         rows=tuple(row.uid for row in rows),
         session=first.session,
     )
+
+
+def _comparable(row: Row, labeller: str | None) -> bytes | None:
+    """The rejected side's soft labels, where they are of the model that gave the chosen side's.
+
+    How much likelier one model finds a text than another model finds another one says nothing.
+    """
+    return row.rejected_soft_labels if row.rejected_labels_by == labeller else None
 
 
 def encode_group(

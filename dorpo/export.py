@@ -134,6 +134,8 @@ def without_credentials(row: Row) -> tuple[Row, int]:
         rejected=rejected,
         chosen_soft_labels=None if in_chosen else row.chosen_soft_labels,
         rejected_soft_labels=None if in_rejected else row.rejected_soft_labels,
+        chosen_labels_by=None if in_chosen else row.chosen_labels_by,
+        rejected_labels_by=None if in_rejected else row.rejected_labels_by,
     )
     return clean, in_prompt + in_chosen + in_rejected
 

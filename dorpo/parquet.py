@@ -1,4 +1,4 @@
-"""The dataset as a parquet file: TRL's preference columns, where each row came from, and its soft labels.
+"""The dataset as a parquet file: TRL's preference columns, where each row is from, its soft labels and whose.
 
 It is the one export with the teacher's log-probabilities, for programs that distil too.
 """
@@ -77,6 +77,8 @@ def _schema(arrow: Any) -> Any:
             ("row", arrow.string()),
             ("chosen_logprobs", labels),
             ("rejected_logprobs", labels),
+            ("chosen_logprobs_by", arrow.string()),
+            ("rejected_logprobs_by", arrow.string()),
         ]
     )
 
@@ -92,6 +94,8 @@ def _columns(row: Row) -> dict[str, Any]:
         "row": row.uid,
         "chosen_logprobs": _labels(row.chosen_soft_labels),
         "rejected_logprobs": _labels(row.rejected_soft_labels),
+        "chosen_logprobs_by": row.chosen_labels_by,
+        "rejected_logprobs_by": row.rejected_labels_by,
     }
 
 

@@ -41,7 +41,10 @@ def write_card(card: Card) -> str:
     student = _public(card.student)
     data = _mapping(card.metrics.get("data"))
     teachers = _mapping(data.get("by_teacher"))
-    licences = {_licence(card.student), *map(_licence, teachers)}
+    models = {**dict.fromkeys(teachers, "a teacher")}
+    for model in _mapping(data.get("by_labeller")):
+        models.setdefault(model, "gave soft labels")
+    licences = {_licence(card.student), *map(_licence, models)}
     # Without counts it is unknown who taught it.
     known = licences == {"Apache-2.0"} and bool(teachers)
     sections = [
@@ -52,7 +55,7 @@ def write_card(card: Card) -> str:
         "that were harvested with Precision Shaking: it changes a script as an instruction says. The adapter "
         f"is merged into the weights; no logit moved by more than {card.difference:.1e}.",
         "## Data\n\n" + _data(data),
-        "## Licences\n\n" + _licences(card.student, student, teachers),
+        "## Licences\n\n" + _licences(card.student, student, models),
         "## Training\n\n" + _table(_mapping(card.metrics.get("settings")), ("setting", "value")),
         "## Metrics\n\n" + _metrics(card.metrics),
         "## Use\n\n" + _use(card),
@@ -74,12 +77,14 @@ def _data(data: Mapping[str, Any]) -> str:
         return "The training did not write down what its rows were."
     reasons = _table(_mapping(data.get("by_reason")), ("rejected because of", "rows"))
     teachers = _table(_mapping(data.get("by_teacher")), ("chosen response by", "rows"))
-    return f"{data.get('rows')} rows.\n\n{reasons}\n\n{teachers}"
+    labellers = _mapping(data.get("by_labeller"))
+    parts = [f"{data.get('rows')} rows.", reasons, teachers]
+    return "\n\n".join([*parts, *([_table(labellers, ("soft labels by", "rows"))] if labellers else [])])
 
 
-def _licences(student: str, shown: str, teachers: Mapping[str, Any]) -> str:
+def _licences(student: str, shown: str, models: Mapping[str, str]) -> str:
     lines = [f"* {shown} (the student): {_licence(student)}"]
-    lines += [f"* {teacher} (a teacher): {_licence(teacher)}" for teacher in teachers]
+    lines += [f"* {model} ({part}): {_licence(model)}" for model, part in models.items()]
     return "\n".join(lines)
 
 

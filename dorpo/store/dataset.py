@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dorpo.rendering import MAX_WHOLE_LINES, render_prompt
-from dorpo.softlabels import encode
+from dorpo.softlabels import TokenScore
 from dorpo.store.errors import StoreError
 from dorpo.store.journals import SessionJournals
+from dorpo.store.labelling import PackedLabels, insert_labels
 from dorpo.store.pairing import write_chosen, write_rejected
 from dorpo.store.reader import DatasetReader
-from dorpo.store.reading import checksum
 from dorpo.store.records import AttemptRecord
 from dorpo.store.relabelling import relabel, settle
 from dorpo.store.tables import now, storable
@@ -156,8 +156,7 @@ class Store(DatasetReader, SessionJournals):
 
     def add_attempt(self, session_uid: str, step: int, attempt: AttemptRecord) -> None:
         """Store what a worker, or the user, made of a step."""
-        # Packed before the lock is taken: it takes milliseconds that others would wait for.
-        labels = encode(attempt.soft_labels) if attempt.soft_labels else None
+        labels = PackedLabels.of(attempt.soft_labels, attempt.teacher) if attempt.soft_labels else None
         with self._tables.write():
             step_id = self._tables.step(session_uid, step).id
             attempt_id = self._tables.insert(
@@ -179,14 +178,23 @@ class Store(DatasetReader, SessionJournals):
                 output_tokens=attempt.output_tokens,
                 seconds=attempt.seconds,
             )
-            if attempt.soft_labels and labels is not None:
-                self._tables.insert(
-                    "soft_labels",
-                    attempt_id=attempt_id,
-                    tokens=len(attempt.soft_labels),
-                    sha256=checksum(labels),
-                    data=labels,
-                )
+            if labels is not None:
+                insert_labels(self._tables, attempt_id, labels)
+
+    def add_soft_labels(self, attempt_uid: str, scores: Sequence[TokenScore], teacher: str) -> bool:
+        """Give an attempt what a model thinks of its response.
+
+        Args:
+            attempt_uid: Whose.
+            scores: One for each token of the response.
+            teacher: The model.
+
+        Returns:
+            Whether they were stored: an attempt keeps the soft labels that it has.
+        """
+        labels = PackedLabels.of(scores, teacher)
+        with self._tables.write():
+            return insert_labels(self._tables, self._tables.attempt(attempt_uid).id, labels)
 
     def add_run(
         self,

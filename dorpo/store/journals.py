@@ -149,7 +149,7 @@ class SessionJournals(DatasetFile):
             return Tally(*(int(count) for (count,) in counts))
 
     def has_soft_labels(self, attempt_uid: str) -> bool:
-        """Whether an attempt was stored with soft labels."""
+        """Whether an attempt has soft labels."""
         with self._tables.read():
             return self._tables.one(_HAS_LABELS, attempt_uid) is not None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dorpo.store.calls import read_calls
 from dorpo.store.file import DatasetFile
 from dorpo.store.harvest import HarvestedStep, read_steps
+from dorpo.store.labelling import UnlabelledText, find_unlabelled, read_unlabelled
 from dorpo.store.reading import fingerprint, read_slice, read_stats
 from dorpo.store.records import AgentCall, Row, SessionSummary, Stats, Usage
 from dorpo.store.summaries import read_sessions, read_usage
@@ -52,6 +53,21 @@ class DatasetReader(DatasetFile):
         with self._tables.read():
             session = None if session_uid is None else self._tables.session(session_uid)
             return read_usage(self._tables, session)
+
+    def unlabelled(self, session_uid: str | None = None) -> list[str]:
+        """Uids of the attempts of rows that lack soft labels, of one session or of all, the oldest first.
+
+        Raises:
+            StoreError: There is no such session.
+        """
+        with self._tables.read():
+            session = None if session_uid is None else self._tables.session(session_uid)
+            return find_unlabelled(self._tables, session)
+
+    def unlabelled_text(self, attempt_uid: str) -> UnlabelledText | None:
+        """The text of one of them; None where it has soft labels by now, or was deleted."""
+        with self._tables.read():
+            return read_unlabelled(self._tables, attempt_uid)
 
     def agent_calls(self, agent: str) -> Iterator[AgentCall]:
         """The readable calls of an agent of which it is known what came of them, the oldest first.

@@ -19,7 +19,8 @@ _ROWS = """
 SELECT pair.step_id, pair.id, pair.uid, session.uid, step.n,
   prompt.body, prompt.sha256, chosen_text.body, chosen_text.sha256, rejected_text.body, rejected_text.sha256,
   pair.reason, chosen.teacher, chosen.cycle,
-  chosen_labels.data, chosen_labels.sha256, rejected_labels.data, rejected_labels.sha256
+  chosen_labels.data, chosen_labels.sha256, rejected_labels.data, rejected_labels.sha256,
+  chosen_labels.teacher, rejected_labels.teacher
 FROM pair
 JOIN step ON step.id = pair.step_id AND step.status = 'accepted'
 JOIN session ON session.id = step.session_id
@@ -56,7 +57,7 @@ def read_slice(db: Database, path: Path, after: tuple[int, int]) -> tuple[list[R
 
 def _row(path: Path, record: tuple[Any, ...]) -> Row:
     uid, session, step, prompt, prompt_sha, chosen, chosen_sha, rejected, rejected_sha, *rest = record
-    reason, teacher, cycle, chosen_labels, chosen_labels_sha, rejected_labels, rejected_labels_sha = rest
+    reason, teacher, cycle, chosen_labels, chosen_labels_sha, rejected_labels, rejected_labels_sha, *by = rest
     contents = (
         (prompt, prompt_sha),
         (chosen, chosen_sha),
@@ -67,9 +68,8 @@ def _row(path: Path, record: tuple[Any, ...]) -> Row:
     # SQLite's own checks do not see a flipped bit inside a text.
     if any(content is not None and checksum(content) != expected for content, expected in contents):
         raise StoreError(f"The dataset {path} is damaged in the session {session}: delete that session.")
-    return Row(
-        uid, session, step, prompt, chosen, rejected, reason, teacher, cycle, chosen_labels, rejected_labels
-    )
+    labels = chosen_labels, rejected_labels
+    return Row(uid, session, step, prompt, chosen, rejected, reason, teacher, cycle, *labels, *by)
 
 
 def read_stats(db: Database, path: Path) -> Stats:
@@ -79,6 +79,10 @@ def read_stats(db: Database, path: Path) -> Stats:
     ).fetchone()
     reasons = "SELECT reason, count(*) FROM dorpo WHERE reason IS NOT NULL GROUP BY reason ORDER BY reason"
     teachers = "SELECT teacher, count(*) FROM dorpo GROUP BY teacher ORDER BY teacher"
+    labellers = (
+        "SELECT coalesce(soft_labels_by, 'unknown') AS by, count(*) FROM dorpo WHERE has_soft_labels "
+        "GROUP BY by ORDER BY by"
+    )
     files = (path, path.with_name(path.name + "-wal"))
     return Stats(
         sessions=sessions,
@@ -90,6 +94,7 @@ def read_stats(db: Database, path: Path) -> Stats:
         with_soft_labels=with_soft_labels,
         by_reason=dict(db.execute(reasons).fetchall()),
         by_teacher=dict(db.execute(teachers).fetchall()),
+        by_labeller=dict(db.execute(labellers).fetchall()),
         size_bytes=sum(file.stat().st_size for file in files if file.exists()),
         path=path,
     )

@@ -31,7 +31,7 @@ class AttemptRecord:
         input_tokens: Tokens of the request.
         output_tokens: Tokens of the response.
         seconds: How long the teacher took.
-        soft_labels: The teacher's log-probabilities; None or empty when it gives none.
+        soft_labels: The teacher's own log-probabilities; None or empty when it gives none.
     """
 
     uid: str
@@ -67,6 +67,9 @@ class Row:
         cycle: In which cycle.
         chosen_soft_labels: Encoded soft labels, see `dorpo.softlabels.decode`; None when there are none.
         rejected_soft_labels: The same for the rejected response.
+        chosen_labels_by: The model that gave the soft labels of the chosen response; None without them, and
+            where an older version did not know.
+        rejected_labels_by: The same for the rejected response.
     """
 
     uid: str
@@ -80,6 +83,8 @@ class Row:
     cycle: int
     chosen_soft_labels: bytes | None
     rejected_soft_labels: bytes | None
+    chosen_labels_by: str | None = None
+    rejected_labels_by: str | None = None
 
 
 @frozen(kw_only=True)
@@ -93,6 +98,7 @@ class Stats:
         with_soft_labels: Complete rows whose chosen response has soft labels.
         by_reason: Complete rows with a rejected response, by why it was rejected.
         by_teacher: Complete rows, by who wrote the chosen response.
+        by_labeller: Complete rows whose chosen response has soft labels, by the model that gave them.
         size_bytes: Bytes on disk, the write-ahead log included.
     """
 
@@ -105,6 +111,7 @@ class Stats:
     with_soft_labels: int
     by_reason: Mapping[str, int]
     by_teacher: Mapping[str, int]
+    by_labeller: Mapping[str, int]
     size_bytes: int
     path: Path
 

@@ -44,6 +44,15 @@ def _journal(db: Database) -> None:
     db.execute(_JOURNAL)
 
 
+def _labellers(db: Database) -> None:
+    """Whose soft labels they are: of a text that its own writer did not score, another model's."""
+    db.execute("ALTER TABLE soft_labels ADD COLUMN teacher TEXT")
+    # Until then a text of the user's was scored by the worker's own teacher, right after its attempt.
+    db.execute(_OWN_LABELLERS)
+    db.execute("DROP VIEW dorpo")
+    db.execute(_ROW_VIEW)
+
+
 # Content-addressed, since scripts repeat in every cycle; uncompressed, so that the view can show them.
 _TEXTS = """
 CREATE TABLE text(
@@ -206,6 +215,31 @@ CREATE TABLE journal(
   UNIQUE(session_id, n)) STRICT
 """
 
+_OWN_LABELLERS = """
+UPDATE soft_labels SET teacher = (
+  SELECT workers.teacher FROM attempt JOIN attempt AS workers ON workers.step_id = attempt.step_id
+  WHERE attempt.id = soft_labels.attempt_id AND workers.author = 'worker' AND workers.id <= attempt.id
+  ORDER BY workers.id DESC LIMIT 1)
+"""
+
+_ROW_VIEW = """
+CREATE VIEW dorpo AS
+SELECT pair.uid, session.uid AS session, step.n AS step,
+  prompt.body AS prompt, chosen_text.body AS chosen, rejected_text.body AS rejected,
+  pair.reason, chosen.teacher, chosen.cycle, chosen.author,
+  soft_labels.attempt_id IS NOT NULL AS has_soft_labels, soft_labels.teacher AS soft_labels_by,
+  pair.created_at, pair.updated_at
+FROM pair
+JOIN step ON step.id = pair.step_id AND step.status = 'accepted'
+JOIN session ON session.id = step.session_id
+JOIN text AS prompt ON prompt.id = step.prompt
+JOIN attempt AS chosen ON chosen.id = pair.chosen_id
+JOIN text AS chosen_text ON chosen_text.id = chosen.response
+LEFT JOIN attempt AS rejected ON rejected.id = pair.rejected_id
+LEFT JOIN text AS rejected_text ON rejected_text.id = rejected.response
+LEFT JOIN soft_labels ON soft_labels.attempt_id = chosen.id
+"""
+
 _VIEWS = """
 CREATE VIEW dorpo AS
 SELECT pair.uid, session.uid AS session, step.n AS step,
@@ -243,6 +277,7 @@ _MIGRATIONS = {
     "0003_views": _views,
     "0004_cost": _cost,
     "0005_journal": _journal,
+    "0006_labellers": _labellers,
 }
 
 migrations = Migrations("dorpo")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from dorpo.rendering import render_response
 from dorpo.softlabels import TokenScore
 from dorpo.store import AttemptRecord, Store
+from dorpo.store.schema import migrations
 
 
 class Story:
@@ -121,3 +123,24 @@ def story() -> type[Story]:
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "data" / "dataset.db") as store:
         yield store
+
+
+@pytest.fixture
+def older(store: Store, tmp_path: Path) -> Callable[[str], Path]:
+    """Makes a dataset as it was before a migration, with what the store holds now."""
+
+    def make(stop_before: str) -> Path:
+        old = tmp_path / "old.db"
+        db = Database(old)
+        migrations.apply(db, stop_before=stop_before)
+        db.execute("ATTACH ? AS new", [str(store.path)])
+        db.execute("PRAGMA foreign_keys = OFF")
+        for table in db.table_names():
+            if not table.startswith(("sqlite_", "_")):
+                columns = ", ".join(db.table(table).columns_dict)
+                db.execute(f"INSERT INTO {table}({columns}) SELECT {columns} FROM new.{table}")  # noqa: S608
+        db.conn.commit()
+        db.close()
+        return old
+
+    return make

@@ -46,6 +46,7 @@ def test_stats_as_json_is_one_object(dataset: str, capsys: pytest.CaptureFixture
         "with_soft_labels": 1,
         "by_reason": {"redo": 1},
         "by_teacher": {"teacher": 2},
+        "by_labeller": {"teacher": 1},
         "path": dataset,
         "usage": [
             {"agent": "planner", "teacher": "teacher", **CALL, "cost_usd": 0.25, "unpriced_calls": 0},

@@ -96,7 +96,8 @@ def test_parquet_has_everything_that_is_known_of_a_row(rows: list[Row], tmp_path
     assert (first["reason"], first["cycle"], first["step"]) == ("redo", 2, 0)
     assert (first["row"], first["session"], first["teacher"]) == (rows[0].uid, "session", "teacher")
     assert first["chosen_logprobs"] == [{"token": rows[0].chosen.encode(), "logprob": -0.5, "top": []}]
-    assert first["rejected_logprobs"] is None
+    assert first["chosen_logprobs_by"] == "teacher"
+    assert first["rejected_logprobs"] is first["rejected_logprobs_by"] is None
     assert second["rejected"] is second["reason"] is second["chosen_logprobs"] is None
 
 
@@ -120,10 +121,10 @@ def test_soft_labels_come_back_from_parquet_as_they_were(rows: list[Row], tmp_pa
 def test_a_credential_takes_the_soft_labels_that_spell_it_along(rows: list[Row], tmp_path: Path) -> None:
     key = "AK" + "IA" + "ABCDEFGHIJKLMN23"
     scores = softlabels.encode([TokenScore(key.encode(), -0.5, ())])
-    leaking = evolve(rows[0], chosen=key, chosen_soft_labels=scores)
+    leaking = evolve(rows[0], chosen=key, chosen_soft_labels=scores, chosen_labels_by="teacher")
     assert export_parquet([leaking], tmp_path / "rows.parquet").redacted == 1
     [line] = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
-    assert line["chosen_logprobs"] is None
+    assert line["chosen_logprobs"] is line["chosen_logprobs_by"] is None
     assert key.encode() not in (tmp_path / "rows.parquet").read_bytes()
 
 

@@ -6,14 +6,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlite_utils import Database
 
 from dorpo.store import Store, StoreError
-from dorpo.store.schema import migrations
 
 if TYPE_CHECKING:
     from tests.dorpo.conftest import Story
@@ -146,15 +145,13 @@ def test_a_uid_is_no_way_out_of_the_datasets_folder(store: Store) -> None:
 
 
 def test_a_dataset_of_the_first_version_opens_with_everything_in_it(
-    store: Store, story: type[Story], tmp_path: Path
+    store: Store, story: type[Story], older: Callable[[str], Path]
 ) -> None:
     session = story(store, steps=2)
     session.rejected("error", soft=True)
     session.accepted(cause="error", soft=True)
     session.attempt(1)
-    old = tmp_path / "old.db"
-    _downgrade(store.path, old)
-    with Store.open(old) as opened:
+    with Store.open(older("0004_cost")) as opened:
         assert list(opened.rows()) == list(store.rows())
         assert opened.unfinished() == []
         assert opened.beginning("session").settings is None
@@ -162,17 +159,3 @@ def test_a_dataset_of_the_first_version_opens_with_everything_in_it(
         begin(opened)
         opened.add_event("resumable", "{}")
         assert [session.uid for session in opened.unfinished()] == ["resumable"]
-
-
-def _downgrade(new: Path, old: Path) -> None:
-    """Make a dataset as the first version left it, with what the new one holds."""
-    db = Database(old)
-    migrations.apply(db, stop_before="0004_cost")
-    db.execute("ATTACH ? AS new", [str(new)])
-    db.execute("PRAGMA foreign_keys = OFF")
-    for table in db.table_names():
-        if not table.startswith(("sqlite_", "_")):
-            columns = ", ".join(db.table(table).columns_dict)
-            db.execute(f"INSERT INTO {table}({columns}) SELECT {columns} FROM new.{table}")  # noqa: S608
-    db.conn.commit()
-    db.close()

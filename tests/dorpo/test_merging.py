@@ -126,6 +126,16 @@ def test_the_card_counts_and_names_terms_but_no_folders(tmp_path, student, adapt
         assert line in text.splitlines()
 
 
+def test_who_gave_soft_labels_is_told_and_its_licence_counts():
+    data = {"rows": 2, "by_teacher": {"embedded/smollm2": 2}, "by_labeller": {"embedded/smollm2": 1}}
+    assert "license: apache-2.0" in write_card(Card("m", "smollm2", {"data": data}, 0.0, END))
+    data["by_labeller"] = {"embedded/gemma.gguf": 2}
+    card = write_card(Card("m", "smollm2", {"data": data}, 0.0, END))
+    assert "license: other" in card
+    assert "| soft labels by | rows |\n|---|---|\n| embedded/gemma.gguf | 2 |" in card
+    assert "* embedded/gemma.gguf (gave soft labels): see the provider's terms" in card
+
+
 def test_the_card_is_apache_only_where_student_and_teachers_are():
     data = {"rows": 1, "by_teacher": {"embedded/smollm2": 1}}
     assert "license: apache-2.0" in write_card(Card("m", "smollm2", {"data": data}, 0.0, END))

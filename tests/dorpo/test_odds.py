@@ -249,6 +249,18 @@ def test_reasons_and_teachers_of_the_rows_reach_the_batch():
     assert batch["seq_teacher"][2].isnan()
 
 
+def test_log_probabilities_of_two_models_are_not_compared():
+    labels = scores("good", -0.5), scores("bad", -1.0)
+    alike, unlike = (
+        Row(uid, "s", 0, uid, "good", "bad", "error", "t", 1, *labels, "teacher", by)
+        for uid, by in (("a", "teacher"), ("b", "scorer"))
+    )
+    same, different = encode_rows([alike, unlike], byte_tokens())
+    assert same.teacher_means == pytest.approx((-0.5, -1.0), abs=1e-3)
+    assert different.teacher_means[0] == pytest.approx(-0.5, abs=1e-3)
+    assert math.isnan(different.teacher_means[1])
+
+
 def test_the_noise_that_is_not_named_keeps_its_default():
     config = DORPOConfig(output_dir="unused", use_cpu=True, or_label_noise={"redo": 0.1})
     by_reason = dict(zip(Reason, config.loss_options.label_noise, strict=True))

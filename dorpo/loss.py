@@ -24,6 +24,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from dorpo.align import Kind
 from dorpo.batches import Batch, Reason
 from dorpo.metrics import Metric, Terms, metrics_of
 from dorpo.odds import LOGP_MAX, certainty, log1mexp, log_odds, odds_ratio_loss
@@ -70,10 +71,13 @@ class LossOptions:
 
 @frozen
 class DORPOLoss:
-    """The loss to go backward from, its two terms as detached means over groups, and what to report."""
+    """The loss to go backward from, what it is made of as detached means over groups, and what to report.
+
+    `kd` is the distance to the teacher with hard labels in it; the metric `kl` is without them.
+    """
 
     loss: Tensor
-    kl: Tensor
+    kd: Tensor
     nll: Tensor
     or_loss: Tensor
     metrics: dict[str, Metric]
@@ -203,11 +207,38 @@ def dorpo_loss(
     rejected = torch.bincount(rejected_group, minlength=groups)
     odds = _sums(pair_losses, rejected_group, groups) / rejected.clamp(min=1)
 
-    by_group = options.kd_alpha * kd - (1 - options.kd_alpha) * chosen_means + options.beta * odds
+    first = options.kd_alpha * kd - (1 - options.kd_alpha) * chosen_means
+    by_group = first + options.beta * odds
     loss = (weight * by_group).sum() / (weight.sum() if total_weight is None else total_weight)
-    terms = Terms(kd, odds[rejected > 0], chosen_means, means[~is_chosen], better, worse, delta)
+    nats, scored = teacher_distance(kl, logps, batch)
+    terms = Terms(
+        first, nats, scored, odds[rejected > 0], chosen_means, means[~is_chosen], better, worse, delta
+    )
     metrics = metrics_of(terms, batch, beta=options.beta, logp_max=options.logp_max)
     return DORPOLoss(loss, kd.detach().mean(), -chosen_means.detach().mean(), odds.detach().mean(), metrics)
+
+
+@torch.no_grad()
+def teacher_distance(kl: Tensor, logps: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """KL to the teacher over what it scored: the one number to follow before, during and after a training.
+
+    Hard labels are no part of it, and chunks have no temperature, whatever the objective makes of them.
+
+    Args:
+        kl: See `dorpo_loss`.
+        logps: See `dorpo_loss`.
+        batch: Which token belongs where.
+
+    Returns:
+        (nats, tokens that they are the sum over), both [G].
+    """
+    kinds, seq_group = batch["token_kind"], batch["seq_group"]
+    groups, of_token = batch["group_weight"].shape[0], seq_group[batch["seq_ids"]]
+    translated = kinds == Kind.ONE_TO_ONE
+    chunks = chunk_binary_kl(logps, batch["chunk_ids"], batch["chunk_logps"])
+    nats = _sums(kl[translated], of_token[translated], groups)
+    nats += _sums(chunks, seq_group[batch["chunk_seq"]], groups)
+    return nats, torch.bincount(of_token[translated | (kinds == Kind.CHUNK)], minlength=groups)
 
 
 def _chunk_distance(logps: Tensor, batch: Batch, options: LossOptions) -> Tensor:

@@ -32,7 +32,9 @@ class Terms:
     """What a loss was made of: G groups, P of them with rejected responses, R of these.
 
     Attributes:
-        kd: Distance to the teacher per chosen token [G].
+        first: The whole first term, per chosen token [G].
+        nats: KL to the teacher, over the chosen tokens that it scored [G].
+        scored: How many these are [G].
         odds: Odds-ratio loss of the groups that have one [P].
         chosen: Mean log-probabilities of the chosen responses [G].
         rejected: The same of the rejected responses [R].
@@ -41,7 +43,9 @@ class Terms:
         delta: The log odds ratio Δ [R].
     """
 
-    kd: Tensor
+    first: Tensor
+    nats: Tensor
+    scored: Tensor
     odds: Tensor
     chosen: Tensor
     rejected: Tensor
@@ -62,7 +66,7 @@ def metrics_of(terms: Terms, batch: Batch, *, beta: float, logp_max: float) -> d
     mass = batch["topk_logps"].exp().masked_fill(~batch["topk_mask"], 0.0).sum(-1)[labelled]
     tied = 0.5 * (paired == terms.rejected).float()
     values = {
-        "kl": terms.kd,
+        "kd_loss": terms.first,
         "nll": -terms.chosen,
         "or_loss": terms.odds,
         "logps/chosen": terms.chosen,
@@ -80,10 +84,10 @@ def metrics_of(terms: Terms, batch: Batch, *, beta: float, logp_max: float) -> d
         "kd/one_to_one_frac": soft.float(),
         "kd/chunk_frac": (kinds == Kind.CHUNK).float(),
         "kd/hard_frac": (kinds == Kind.HARD).float(),
-        "kl/cycle1": terms.kd[first_cycle],
-        "kl/cycle>1": terms.kd[~first_cycle],
     }
+    # Per scored token over all groups, as `dorpo.evaluation.figures` has it: not a mean of means.
+    distances = {"kl": torch.ones_like(first_cycle), "kl/cycle1": first_cycle, "kl/cycle>1": ~first_cycle}
     return {
         name: Metric(value.detach().float().sum(), torch.tensor(value.numel(), device=value.device))
         for name, value in values.items()
-    }
+    } | {name: Metric(terms.nats[at].sum(), terms.scored[at].sum()) for name, at in distances.items()}

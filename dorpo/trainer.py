@@ -14,6 +14,7 @@ from peft import PeftConfig
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer
+from transformers.trainer_utils import EvalLoopOutput
 
 from dorpo import processes
 from dorpo.batches import Batch, Group, collate
@@ -134,14 +135,18 @@ class DORPOTrainer(Trainer):
         self._report.begin_step(
             read=sum(map(self._size, groups)), apart=sum(group.tokens_apart for group in groups)
         )
-        weigh = self.args.loss_options.weight_of
-        weight = torch.tensor(sum(weigh(float(group.weight)) for group in groups), device=device)
-        batches = micro_batches(
-            groups, self._size, at_once=self.args.per_device_train_batch_size, budget=self._budget
-        )
+        mine = self._share(groups, at_once=self.args.per_device_train_batch_size)
+        return [mine[turn :: len(drawn)] for turn in range(len(drawn))], self._weight(groups).to(device)
+
+    def _share(self, groups: Sequence[Group], *, at_once: int) -> list[Batch]:
+        """What this process computes of groups that all of them know, as micro-batches; there may be none."""
+        batches = micro_batches(groups, self._size, at_once=at_once, budget=self._budget)
         sizes = [sum(map(self._size, batch)) for batch in batches]
-        mine = [collate(batches[index]) for index in sorted(deal(sizes, processes.count())[processes.rank()])]
-        return [mine[turn :: len(drawn)] for turn in range(len(drawn))], weight
+        return [collate(batches[index]) for index in sorted(deal(sizes, processes.count())[processes.rank()])]
+
+    def _weight(self, groups: Sequence[Group]) -> Tensor:
+        weigh = self.args.loss_options.weight_of
+        return torch.tensor(sum(weigh(float(group.weight)) for group in groups))
 
     @property
     def _budget(self) -> int | None:
@@ -214,17 +219,34 @@ class DORPOTrainer(Trainer):
         self._report.add(result.metrics, "train")
         return result.loss.detach()
 
-    def prediction_step(
+    def evaluation_loop(
         self,
-        model: nn.Module,
-        inputs: Any,
-        prediction_loss_only: bool,  # noqa: ARG002 - the Trainer's signature
+        dataloader: DataLoader[Any],
+        description: str,  # noqa: ARG002 - the Trainer's signature
+        prediction_loss_only: bool | None = None,  # noqa: ARG002
         ignore_keys: list[str] | None = None,  # noqa: ARG002
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """The loss alone: logits of whole vocabularies would fill the memory."""
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss = self.compute_loss(model, self._prepare_inputs(inputs))
-        return loss.detach(), None, None
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """The loss over all groups, whose share this process computes as in an optimizer step.
+
+        The Trainer's own loop deals out rows, some of them twice so that everybody has as many, and keeps
+        logits of whole vocabularies.
+        """
+        dataset: Any = dataloader.dataset
+        groups = list(dataset)
+        weight = self._weight(groups).to(self.args.device)
+        self.callback_handler.eval_dataloader = dataloader
+        model: Any = self.model
+        model.eval()
+        loss = 0.0
+        with torch.no_grad(), attention_of(self.reading.way, bare(model)):
+            for batch in self._share(groups, at_once=self.args.per_device_eval_batch_size):
+                inputs = self._prepare_inputs(batch)  # type: ignore[arg-type]  # a TypedDict is a dict
+                loss += self.compute_loss(model, inputs, num_items_in_batch=weight).item()
+                self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+        metrics = {f"{metric_key_prefix}_loss": sum(processes.gathered(loss))}
+        nothing: Any = None
+        return EvalLoopOutput(nothing, label_ids=None, metrics=metrics, num_samples=len(groups))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means since the last report to what the Trainer reports."""

@@ -11,6 +11,8 @@ from tiny_models import group, make
 
 # Uneven, so that two processes never have the same to do; with one group in a step, one of them has nothing.
 GROUPS = [(20, 17, 25, 9), (5, 3, 30), (12, 4), (9, 8, 7, 6, 5), (3, 2, 2)]
+# An odd number of them, and more of them than processes.
+OTHERS = [(10, 6, 9), (7, 3), (15, 4, 8, 2)]
 WAYS: dict[str, dict[str, Any]] = {
     "kv": {"prefix_sharing": "kv", "groups_per_step": 3},
     "low memory": {"low_memory": True, "groups_per_step": 3},
@@ -21,7 +23,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def train(options: dict[str, Any]) -> tuple[list[dict[str, float]], Any]:
-    """What is reported, and the adapter's weights in one row."""
+    """What is reported, at the end also of other groups, and the adapter's weights in one row."""
     import torch
 
     from dorpo.student import LoraSettings, add_adapters
@@ -33,10 +35,13 @@ def train(options: dict[str, Any]) -> tuple[list[dict[str, float]], Any]:
             output_dir=folder, max_steps=4, learning_rate=1e-2, save_strategy="no", use_cpu=True, **options
         )
         groups = [group(*lengths, seed=seed) for seed, lengths in enumerate(GROUPS)]
-        trainer = DORPOTrainer(model, config, groups)
+        others = [group(*lengths, seed=seed) for seed, lengths in enumerate(OTHERS, len(GROUPS))]
+        trainer = DORPOTrainer(model, config, groups, others)
         trainer.train()
+        trainer.evaluate()
     weights = [p.detach().flatten() for p in model.parameters() if p.requires_grad]
-    return [entry for entry in trainer.state.log_history if "loss" in entry], torch.cat(weights)
+    told = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
+    return told, torch.cat(weights)
 
 
 def main(output: Path) -> None:

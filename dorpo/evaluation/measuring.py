@@ -14,7 +14,7 @@ from dorpo.batches import Batch, Group, Reason, collate, to_device
 from dorpo.evaluation.figures import Counts, Pair
 from dorpo.forward import bare, head_scores, response_states
 from dorpo.head import Head, head_of
-from dorpo.loss import chunk_binary_kl
+from dorpo.loss import teacher_distance
 
 # Tokens whose logits over the whole vocabulary are held at once.
 _CHUNK = 256
@@ -52,7 +52,7 @@ def _count(model: Any, group: Group) -> Counts:
     reasons = group.reasons or (Reason.OTHER,) * len(others)
     kinds = batch["token_kind"]
     translated = kinds == Kind.ONE_TO_ONE
-    chunks = chunk_binary_kl(logps, batch["chunk_ids"], batch["chunk_logps"])
+    nats, scored = teacher_distance(kl, logps, batch)
     return Counts(
         pairs=[
             Pair(reason.name.lower(), 1.0 if own > other else 0.5 * (own == other))
@@ -60,8 +60,8 @@ def _count(model: Any, group: Group) -> Counts:
         ],
         chosen_tokens=len(group.chosen),
         chosen_logp=logps[kinds != Kind.NONE].double().sum().item(),
-        scored=int((translated | (kinds == Kind.CHUNK)).sum().item()),
-        kl=(kl[translated].double().sum() + chunks.double().sum()).item(),
+        scored=int(scored.item()),
+        kl=nats.item(),
         translated=int(translated.sum().item()),
         agreed=_agreed(states[translated], head_of(student), _favourites(batch)[translated]),
         ending=logps[len(group.chosen) - 1].exp().item(),  # the end of the turn is the last chosen token

@@ -60,7 +60,7 @@ class ReportProgress(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Turn the Trainer's numbers into an event; its summary at the end is none."""
-        if logs is None or "loss" not in logs or "kl" not in logs:
+        if logs is None or "loss" not in logs or "kd_loss" not in logs:
             return
         done = max(state.global_step - self._first, 1)
         left = state.max_steps - state.global_step
@@ -69,7 +69,8 @@ class ReportProgress(TrainerCallback):
                 step=state.global_step,
                 steps=state.max_steps,
                 loss=logs["loss"],
-                kl=logs["kl"],
+                kl=logs.get("kl"),
+                kd_loss=logs["kd_loss"],
                 nll=logs["nll"],
                 or_loss=logs.get("or_loss"),
                 pair_accuracy=logs.get("rewards/accuracies"),

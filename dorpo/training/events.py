@@ -53,7 +53,11 @@ class TrainingProgress:
 
     Attributes:
         step: How many are done, of `steps`.
-        loss: Mean of the step's rows, as are its terms `kl` (nats per chosen token) and `nll`.
+        loss: Mean of the step's rows.
+        kl: KL to the teacher in nats per token that it scored, on the step's rows, as `TrainingEvaluated` has
+            it; None when it scored none.
+        kd_loss: The loss's first term: the same with hard labels where the teacher scored nothing.
+        nll: The chosen responses' negative log-likelihood per token.
         or_loss: The odds-ratio loss before λ; None when no row of the step has a rejected response.
         pair_accuracy: Share of pairs with the chosen response more probable; None without pairs.
         eta_seconds: Expected time to the end of the training, its last evaluation included.
@@ -63,7 +67,8 @@ class TrainingProgress:
     step: int
     steps: int
     loss: float
-    kl: float
+    kl: float | None
+    kd_loss: float
     nll: float
     or_loss: float | None
     pair_accuracy: float | None

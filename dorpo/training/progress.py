@@ -146,19 +146,20 @@ def compare(before: TrainingEvaluated, after: TrainingEvaluated) -> str:
         parts.append(f"pair accuracy {before.pair_accuracy:.2f} → {after.pair_accuracy:.2f}")
     parts.append(f"chosen perplexity {before.chosen_perplexity:.2f} → {after.chosen_perplexity:.2f}")
     if before.kl is not None and after.kl is not None:
-        parts.append(f"KL {before.kl:.2f} → {after.kl:.2f} nats/token")
+        parts.append(f"KL {before.kl:.3f} → {after.kl:.3f} nats/token")
     return " · ".join(parts)
 
 
 def _figures(event: TrainingEvaluated) -> str:
     pairs = "" if event.pair_accuracy is None else f"pair accuracy {event.pair_accuracy:.2f}, "
-    distance = "" if event.kl is None else f", KL {event.kl:.2f} nats/token"
+    distance = "" if event.kl is None else f", KL {event.kl:.3f} nats/token"
     return f"{pairs}chosen perplexity {event.chosen_perplexity:.2f}{distance}"
 
 
 def _describe(event: TrainingProgress) -> str:
     odds = "" if event.or_loss is None else f", odds ratio {event.or_loss:.3f}"
-    return f"loss {event.loss:.3f}, KL {event.kl:.3f}{odds}, {in_words(event.eta_seconds)} left"
+    distance = "" if event.kl is None else f", KL {event.kl:.3f} nats/token"
+    return f"loss {event.loss:.3f}{distance}{odds}, {in_words(event.eta_seconds)} left"
 
 
 def _count(number: int, thing: str) -> str:

@@ -33,7 +33,7 @@ export class FakeServer {
     openSessions: { sessions: [] },
     resumeSession: { session: SESSION },
     abandonSession: {},
-    startTraining: { status: "finished", output: "/students/one", metrics: { kl: 0.41234 } },
+    startTraining: { status: "finished", output: "/students/one", metrics: { before: { kl: 0.91234 }, after: { kl: 0.41234 } } },
     datasetStats: {
       path: "/home/dataset.db",
       sessions: 1,

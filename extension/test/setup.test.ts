@@ -54,20 +54,26 @@ describe("API keys", () => {
   });
 });
 
+// A number that is missing on one side is not told.
+const METRICS = {
+  before: { pair_accuracy: 0.5, chosen_perplexity: null, kl: 0.9 },
+  after: { pair_accuracy: 0.83333, chosen_perplexity: 3.2, kl: 0.03123 },
+};
+
 describe("training", () => {
   test("shows what the trainer says, and what came of it", async () => {
     stage.server.answers.startTraining = async () => {
       stage.server.progress("step 1 of 4", 25);
       stage.server.progress("step 3 of 4", 75);
       await settled();
-      return { status: "finished", output: "/students/one", metrics: { pair_accuracy: 0.83333 } };
+      return { status: "finished", output: "/students/one", metrics: METRICS };
     };
     await stage.run("train");
     assert.deepEqual(stage.editor.progresses.at(-1)?.reports, [
       { message: "step 1 of 4", increment: 25 },
       { message: "step 3 of 4", increment: 50 },
     ]);
-    assert.deepEqual(stage.editor.shown, ["The small model is trained: one, pair accuracy 0.833."]);
+    assert.deepEqual(stage.editor.shown, ["The small model is trained: one, pair accuracy 0.5 → 0.833, KL to the teacher 0.9 → 0.0312."]);
   });
 
   test("its cancel button cancels the request", async () => {

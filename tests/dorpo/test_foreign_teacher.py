@@ -105,4 +105,5 @@ def test_the_student_comes_nearer_to_a_teacher_of_another_vocabulary(rows, stude
     assert all(map(math.isfinite, logged))
     assert after.kl is not None
     assert before.kl is not None
+    assert logged[0] == pytest.approx(before.kl, rel=1e-4)
     assert 0 < after.kl < 0.9 * before.kl

@@ -230,7 +230,7 @@ def _kl_term(group):
 def test_kd_alpha_mixes_in_the_likelihood():
     batch, _, (kl, logps) = forward(GROUPS[:1])
     half = dorpo_loss(kl, logps, batch, LossOptions(beta=0.0, kd_alpha=0.5))
-    torch.testing.assert_close(half.loss, 0.5 * half.kl + 0.5 * half.nll)
+    torch.testing.assert_close(half.loss, 0.5 * half.kd + 0.5 * half.nll)
 
 
 def test_micro_batches_add_up_to_the_whole_step():
@@ -252,10 +252,22 @@ def test_metrics_count_only_what_defines_them():
     counts = {name: int(metric.count) for name, metric in metrics.items()}
     assert counts["or_loss"] == 2
     assert counts["rewards/accuracies"] == 3
-    assert counts["kl"] == 3
-    assert (counts["kl/cycle1"], counts["kl/cycle>1"]) == (2, 1)
+    assert counts["kd_loss"] == 3
+    assert (counts["kl/cycle1"], counts["kl/cycle>1"]) == (3, 3)
+    # Of three scored tokens one stands alone and two are a chunk, of three others all stand alone.
+    assert counts["kl"] == 6
     shares = [metrics[f"kd/{kind}_frac"].total.item() for kind in ("one_to_one", "chunk", "hard")]
     assert shares == [4, 2, 2]
+
+
+@pytest.mark.parametrize("chunk_kd", ["binary", "alm", "off"])
+def test_the_kl_that_is_reported_is_the_same_for_every_objective(chunk_kd):
+    batch, _, (kl, logps) = forward(GROUPS)
+    options = LossOptions(beta=0.3, kd_alpha=0.5, chunk_kd=chunk_kd)
+    found = dorpo_loss(kl, logps, batch, options).metrics["kl"]
+    chunk = chunk_binary_kl(logps, batch["chunk_ids"], batch["chunk_logps"]).sum()
+    scored = batch["token_kind"] == Kind.ONE_TO_ONE
+    torch.testing.assert_close(found.total, (kl[scored].sum() + chunk).detach())
 
 
 def test_metrics_of_batches_without_pairs_are_empty_not_zero():
@@ -282,4 +294,4 @@ def test_without_chunks_their_tokens_are_hard_labels():
     batch, _, (kl, logps) = forward(GROUPS[:1])
     found = dorpo_loss(kl, logps, batch, LossOptions(beta=0.0, chunk_kd="off"))
     inside = batch["chunk_ids"] >= 0
-    torch.testing.assert_close(found.kl, (kl[batch["seq_ids"] == 0].sum() - logps[inside].sum()) / 3)
+    torch.testing.assert_close(found.kd, (kl[batch["seq_ids"] == 0].sum() - logps[inside].sum()) / 3)

@@ -10,6 +10,7 @@ import torch
 from tiny_models import make
 from tiny_student import byte_tokens, llama
 from torch.nn.functional import logsigmoid
+from transformers import TrainerCallback
 
 from dorpo import softlabels
 from dorpo.batches import collate
@@ -230,7 +231,7 @@ def test_what_is_reported_has_trls_names_and_ours(groups, tmp_path):
     running = trainer(llama(), groups, tmp_path, per_device_train_batch_size=3)
     running.train()
     report = running.state.log_history[0]
-    names = ["loss", "kl", "nll", "or_loss", "log_odds_ratio", "log_odds_chosen"]
+    names = ["loss", "kl", "kd_loss", "nll", "or_loss", "log_odds_ratio", "log_odds_chosen"]
     names += [f"{kind}/{side}" for kind in ("logps", "rewards") for side in ("chosen", "rejected")]
     names += ["rewards/accuracies", "rewards/margins", "or/amplification", "kd/teacher_mass", "kd/hard_frac"]
     assert set(names) <= set(report)
@@ -246,6 +247,43 @@ def _weighted_loss(groups):
     batch = collate(groups)
     with torch.no_grad():
         return dorpo_loss(*token_scores(llama(), batch), batch, LossOptions(beta=BETA)).loss.item()
+
+
+@pytest.mark.parametrize("options", [{}, {"low_memory": True}, {"prefix_sharing": "tree"}, {"kd_alpha": 0.5}])
+def test_a_steps_kl_is_what_is_measured_before_and_after(groups, tmp_path, options):
+    model = add_adapters(llama(), LoraSettings())
+    options = {"max_steps": 2, "warmup_steps": 0, "groups_per_step": len(groups), **options}
+    running = trainer(model, groups, tmp_path, **options)
+    measured = [summarize(measure(model, groups)).kl]
+    running.add_callback(_MeasureAfterSteps(model, groups, measured))
+    running.train()
+    logged = [entry["kl"] for entry in running.state.log_history if "kl" in entry]
+    assert logged == pytest.approx(measured[:2], rel=1e-5)
+    assert measured[0] != pytest.approx(measured[1], rel=1e-3)
+
+
+class _MeasureAfterSteps(TrainerCallback):
+    def __init__(self, model, groups, measured):
+        self.model, self.groups, self.measured = model, groups, measured
+
+    def on_step_end(self, *_, **__):
+        self.measured.append(summarize(measure(self.model, self.groups)).kl)
+
+
+def test_the_loss_is_its_first_term_and_the_odds_ratio(groups, tmp_path):
+    running = trainer(llama(), groups[:1], tmp_path, kd_alpha=0.5)
+    running.train()
+    report = running.state.log_history[0]
+    assert report["loss"] == pytest.approx(report["kd_loss"] + BETA * report["or_loss"], abs=1e-5)
+
+
+def test_without_soft_labels_no_kl_is_reported(tmp_path):
+    hard = encode_rows([row("a", "say one", "one!", "two", soft=False)], byte_tokens())
+    running = trainer(llama(), hard, tmp_path)
+    running.train()
+    report = running.state.log_history[0]
+    assert "kl" not in report
+    assert report["kd_loss"] == pytest.approx(report["nll"])
 
 
 def test_evaluation_during_training_reports_under_its_own_names(groups, tmp_path):

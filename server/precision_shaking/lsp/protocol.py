@@ -243,7 +243,7 @@ class StartTrainingResult:
     Attributes:
         status: `finished` or `cancelled`.
         output: The folder that holds the adapter.
-        metrics: The trainer's numbers, empty when it was cancelled.
+        metrics: What the trainer measured `before` and `after`; either may be missing when it was cancelled.
     """
 
     status: str

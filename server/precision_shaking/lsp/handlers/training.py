@@ -72,6 +72,8 @@ def _show(bar: Bar, message: dict[str, Any]) -> None:
     parts = [f"step {step} of {steps}"]
     if isinstance(loss := message.get("loss"), float):
         parts.append(f"loss {loss:.3f}")
+    if isinstance(distance := message.get("kl"), float):
+        parts.append(f"KL {distance:.3f}")
     if isinstance(eta := message.get("eta_seconds"), int | float):
         parts.append(f"{in_words(eta)} left")
     bar.report(", ".join(parts), min(100, 100 * step // steps) if steps else None)

@@ -11,6 +11,7 @@ import sys
 
 import psutil
 import pytest
+from attrs import evolve
 from scripted_teacher import ScriptedTeacher, instruct, plan, work
 
 from precision_shaking.sape import events as e
@@ -19,13 +20,16 @@ from precision_shaking.sape.process import EngineError, EngineProcess
 
 ONE_STEP = {"planner": [plan("say hello")], "lead": [instruct("Print hello.")]}
 SLEEPER = "import time\nprint('asleep', flush=True)\ntime.sleep(60)"
+# For what a busy machine does in its own time; what is waited for ends the waiting.
+PATIENCE = 60
+PLAN = {"method": "event", "params": {"kind": "plan_ready", "steps": []}}
 
 
 @pytest.fixture
 async def engine():
     """An engine, and the queue of its events."""
     events = asyncio.Queue()
-    process = await EngineProcess.start(events.put_nowait)
+    process = await EngineProcess.start(events.put_nowait, grace_seconds=PATIENCE)
     yield process, events
     process.kill()
     await process.wait()
@@ -41,7 +45,7 @@ def params(tmp_path, *servers, **more):
 async def until(events, kind):
     """The next event of a kind; whatever comes before it is passed over."""
     while True:
-        event = await asyncio.wait_for(events.get(), 20)
+        event = await asyncio.wait_for(events.get(), PATIENCE)
         if isinstance(event, kind):
             return event
 
@@ -51,7 +55,7 @@ def status(tmp_path):
         return db.execute("SELECT status FROM session").fetchone()[0]
 
 
-async def gone(pids, seconds=3.0):
+async def gone(pids, seconds=PATIENCE):
     """Whether all of these processes end in time."""
     processes = []
     for pid in pids:
@@ -72,7 +76,7 @@ async def test_a_session_from_start_to_end(engine, tmp_path):
         await process.answer(wire.AnswerParams(proposal.attempt, "accepted"))
         finished = await until(events, e.SessionFinished)
     assert (finished.session, finished.status, finished.rows) == (session, "done", 1)
-    assert await asyncio.wait_for(process.wait(), 5) == 0
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
     with pytest.raises(EngineError, match="has ended"):
         await process.answer(wire.AnswerParams(proposal.attempt, "accepted"))
 
@@ -103,7 +107,7 @@ async def until_running(process, events):
     """Wait until the engine runs a script, which is told only afterwards."""
     await until(events, e.AgentText)
     engine_process = psutil.Process(process.pid)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not engine_process.children(recursive=True):  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.02)
 
@@ -134,7 +138,7 @@ async def test_the_engine_dies_with_whoever_started_it():
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE
     )
-    pid = int(await asyncio.wait_for(parent.stdout.readline(), 20))
+    pid = int(await asyncio.wait_for(parent.stdout.readline(), PATIENCE))
     parent.kill()
     await parent.wait()
     assert await gone([pid])
@@ -194,16 +198,50 @@ async def test_keys_are_neither_arguments_nor_environment_nor_in_the_dataset(eng
     assert b"canary" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
 
+async def test_an_engine_that_does_not_end_in_time_is_killed():
+    ignores = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(3600)"]
+    process = await EngineProcess.start(lambda event: None, command=ignores, grace_seconds=0.1)
+    await process.close()
+    assert await process.wait() == -signal.SIGKILL
+
+
+async def test_a_text_that_is_none_is_refused_in_a_sentence_and_leaves_nothing_behind(engine, tmp_path):
+    process, events = engine
+    with ScriptedTeacher({**ONE_STEP, "worker": [work("print(1)")]}) as server:
+        half = evolve(params(tmp_path, server), script="print('\ud83d')\n")
+        with pytest.raises(EngineError, match=r"half of a character \(U\+D83D\)"):
+            await process.begin(half)
+        await process.begin(params(tmp_path, server))
+        proposal = await until(events, e.ProposalReady)
+        with pytest.raises(EngineError, match="half of a character"):
+            await process.answer(wire.AnswerParams(proposal.attempt, words="\udc00"))
+        await process.answer(wire.AnswerParams(proposal.attempt, "accepted"))
+        assert (await until(events, e.SessionFinished)).status == "done"
+
+
+async def test_whatever_ends_the_reading_ends_the_waiting():
+    def choke(_):
+        raise RuntimeError("no room for events")
+
+    says = f"import sys, time; print({json.dumps(PLAN)!r}, flush=True); time.sleep(3600)"
+    process = await EngineProcess.start(choke, command=[sys.executable, "-c", says])
+    with pytest.raises(EngineError, match="has ended"):
+        await asyncio.wait_for(process.request("stop"), PATIENCE)
+    process.kill()
+    with pytest.raises(RuntimeError, match="no room"):
+        await process.wait()
+
+
 @pytest.mark.parametrize("line", [b"hello\n", b"[]\n", b"\xff\xfe\n", b'{"id": 1}\n'])
 async def test_garbage_on_its_input_is_answered_and_survived(line):
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "precision_shaking", "engine", stdin=-1, stdout=-1, stderr=-1
     )
     process.stdin.write(line)
-    answer = json.loads(await asyncio.wait_for(process.stdout.readline(), 20))
+    answer = json.loads(await asyncio.wait_for(process.stdout.readline(), PATIENCE))
     assert answer["error"]["code"] < 0
     process.stdin.close()
-    assert await asyncio.wait_for(process.wait(), 5) == 0
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
 
 
 async def test_a_quiet_engine_imports_no_litellm(engine, tmp_path):

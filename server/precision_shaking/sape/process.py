@@ -50,12 +50,17 @@ class EngineProcess:
     _next_id: int = 1
     _session: str = ""
     _ended: bool = False
+    _grace_seconds: float = _GRACE_SECONDS
     _readers: list[asyncio.Task[None]] = field(factory=list)
     _complaints: bytearray = field(factory=bytearray)
 
     @classmethod
     async def start(
-        cls, on_event: Callable[[SessionEvent], None], *, command: Sequence[str] | None = None
+        cls,
+        on_event: Callable[[SessionEvent], None],
+        *,
+        command: Sequence[str] | None = None,
+        grace_seconds: float = _GRACE_SECONDS,
     ) -> EngineProcess:
         """Start an engine.
 
@@ -63,6 +68,7 @@ class EngineProcess:
             on_event: Called on the loop with each event in order. An engine that dies unasked says so with a
                 `SessionFailed`, unless the session had ended.
             command: Instead of `engine_command()`.
+            grace_seconds: How long it may take to end before it is killed.
 
         Raises:
             EngineError: It cannot be started.
@@ -79,7 +85,7 @@ class EngineProcess:
             )
         except OSError as error:
             raise EngineError(f"The engine cannot be started: {error.strerror or error}.") from error
-        engine = cls(process, on_event)
+        engine = cls(process, on_event, grace_seconds=grace_seconds)
         engine._readers = [
             asyncio.create_task(engine._read_messages()),
             asyncio.create_task(engine._read_stderr()),
@@ -112,10 +118,11 @@ class EngineProcess:
         if self._ended:
             raise EngineError("The engine has ended; start a new session.")
         number, self._next_id = self._next_id, self._next_id + 1
+        line = _encoded({"id": number, "method": method, "params": params or {}})
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._pending[number] = future
-        await self._send({"id": number, "method": method, "params": params or {}})
         try:
+            await self._send(line)
             return await future
         finally:
             self._pending.pop(number, None)
@@ -136,9 +143,9 @@ class EngineProcess:
         """End the session as abandoned, then the process; kill it when it does not end in time."""
         if not self._ended:
             with contextlib.suppress(EngineError, TimeoutError):
-                await asyncio.wait_for(self.request("stop"), _GRACE_SECONDS)
+                await asyncio.wait_for(self.request("stop"), self._grace_seconds)
                 # It ends by itself once the end of the session is stored; a closed input would be a crash.
-                await asyncio.wait_for(self._process.wait(), _GRACE_SECONDS)
+                await asyncio.wait_for(self._process.wait(), self._grace_seconds)
         await self.close()
 
     async def close(self) -> None:
@@ -147,15 +154,16 @@ class EngineProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), _GRACE_SECONDS)
+            await asyncio.wait_for(self._process.wait(), self._grace_seconds)
         except TimeoutError:
             self.kill()
         await self.wait()
 
     async def wait(self) -> int:
         """Wait until the process is gone and everything it said has been handed on; its exit status."""
+        status = await self._process.wait()
         await asyncio.gather(*self._readers)
-        return await self._process.wait()
+        return status
 
     def kill(self) -> None:
         """End the engine and its process group at once."""
@@ -165,12 +173,12 @@ class EngineProcess:
             else:
                 self._process.kill()
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, line: bytes) -> None:
         stdin = self._process.stdin
         if stdin is None:
             raise EngineError("The engine has no input.")
         try:
-            stdin.write(wire.encode(message))
+            stdin.write(line)
             await stdin.drain()
         except (BrokenPipeError, ConnectionResetError) as error:
             raise EngineError("The engine has ended; start a new session.") from error
@@ -179,10 +187,13 @@ class EngineProcess:
         stdout = self._process.stdout
         if stdout is None:
             return
-        while line := await stdout.readline():
-            with contextlib.suppress(wire.WireError, UnknownEventError):
-                self._handle(wire.decode(line))
-        self._end()
+        try:
+            while line := await stdout.readline():
+                with contextlib.suppress(wire.WireError, UnknownEventError):
+                    self._handle(wire.decode(line))
+        finally:
+            # Whatever ended the reading: nobody may wait for an answer that cannot come any more.
+            self._end()
 
     def _handle(self, message: dict[str, Any]) -> None:
         if message.get("method") == "event":
@@ -213,3 +224,18 @@ class EngineProcess:
             self._on_event(
                 SessionFailed(self._session, "The engine stopped unexpectedly; the session can be resumed.")
             )
+
+
+def _encoded(message: dict[str, Any]) -> bytes:
+    """A message as a line.
+
+    Raises:
+        EngineError: A text in it is none, which an editor's documents can be.
+    """
+    try:
+        return wire.encode(message)
+    except UnicodeEncodeError as error:
+        raise EngineError(
+            f"The text has half of a character (U+{ord(error.object[error.start]):04X}), which no model can "
+            "read: remove it and try again."
+        ) from error

@@ -140,9 +140,6 @@ class Session:
                 self._apply(await self._unless_stopped(self._perform(task)))
         except (TeacherError, ChannelError, StoreError) as error:
             self._fail(str(error))
-        except asyncio.CancelledError:
-            self._crashed()
-            raise
         except Exception as error:
             self._fail(f"The engine met an error of its own ({type(error).__name__}: {error}).")
             raise
@@ -166,6 +163,10 @@ class Session:
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             # What the user has already answered counts, even if they stop in the same moment.
             return await working if working.done() else h.Stopped()
+        except asyncio.CancelledError:
+            # At once: ending what is being done may take longer than anybody waits.
+            self._crashed()
+            raise
         finally:
             for pending in (working, stopping):
                 pending.cancel()

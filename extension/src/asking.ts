@@ -1,9 +1,9 @@
 /** Every question the user is asked, and every sentence they are told. */
 
-import * as path from "node:path";
 import * as vscode from "vscode";
 
 import type { HelpChoice, Verdict } from "./events";
+import { fileName } from "./wording";
 
 /** What should change in the script? Undefined when the user thought better of it. */
 export async function askRequest(file: string): Promise<string | undefined> {
@@ -65,7 +65,7 @@ export async function askSession<T extends { uid: string; uri: string; request: 
   if (sessions.length <= 1) {
     return sessions[0];
   }
-  const items = sessions.map((session) => ({ label: path.basename(session.uri), description: session.request, session }));
+  const items = sessions.map((session) => ({ label: fileName(session.uri), description: session.request, session }));
   return (await vscode.window.showQuickPick(items, { placeHolder: "Which session?" }))?.session;
 }
 

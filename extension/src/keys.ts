@@ -8,7 +8,8 @@ import type * as vscode from "vscode";
  * A key is never handed to another address than the one it was stored for, whatever a workspace's settings say.
  */
 export function keyOwner(teacher: string): string {
-  const at = teacher.indexOf("@");
+  // The names of some providers' models have an @ of their own.
+  const at = teacher.indexOf("@http");
   const [name, address] = at < 0 ? [teacher, ""] : [teacher.slice(0, at), teacher.slice(at)];
   return `${name.split("/")[0] ?? name}${address.replace(/\/+$/, "")}`;
 }

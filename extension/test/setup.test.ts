@@ -28,6 +28,8 @@ describe("API keys", () => {
     assert.equal(keyOwner("openai/gpt-4o"), "openai");
     assert.equal(keyOwner("openai/mine@http://127.0.0.1:8000/v1/"), "openai@http://127.0.0.1:8000/v1");
     assert.equal(keyOwner("openai"), "openai");
+    assert.equal(keyOwner("vertex_ai/claude@2024"), "vertex_ai");
+    assert.equal(keyOwner("vertex_ai/claude@2024@https://h/v1"), "vertex_ai@https://h/v1");
   });
 
   test("a stored key is answered to the server, for its own address only, and is nowhere in the settings", async () => {

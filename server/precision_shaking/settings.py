@@ -65,9 +65,12 @@ class Settings:
 
 
 def split_teacher(text: str) -> tuple[str, str | None]:
-    """Take `provider/model@base_url` apart; the base URL is None when there is none."""
-    name, at, base_url = text.partition("@")
-    return name, base_url if at else None
+    """Take `provider/model@base_url` apart; the base URL is None when there is none.
+
+    The names of some providers' models have an @ of their own.
+    """
+    name, at, rest = text.partition("@http")
+    return name, f"http{rest}" if at else None
 
 
 def _teachers(value: Any) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from pathlib import Path
 
@@ -160,6 +161,12 @@ def test_two_of_one_name_are_refused_and_one_that_is_not_there_is_named(declare)
         declare(MINE, "other.toml")
     with pytest.raises(DeclarationError, match="There is no instance 'yours': it is one of script"):
         find("yours", None)
+
+
+def test_a_link_to_a_device_is_no_declaration(declare, tmp_path):
+    declare(MINE)
+    (tmp_path / ".precision-shaking" / "device.toml").symlink_to(os.devnull)
+    assert find("mine", tmp_path).name == "mine"
 
 
 def test_a_fault_in_a_workspaces_own_keeps_nobody_from_the_shipped_ones(declare):

@@ -6,6 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 from pygls.uris import to_fs_path
 from scripted_teacher import ScriptedTeacher, instruct, plan, verdict, work
 
@@ -154,6 +155,46 @@ async def test_the_feedback_file_shows_the_proposal_and_has_the_actions(home, ur
                 "stop",
             }
         assert not _page(page).exists()
+
+
+async def test_two_sessions_have_pages_of_their_own(home, uri, tmp_path):
+    other = (tmp_path / "other.py").as_uri()
+    with _teacher(FIRST) as teacher:
+        async with editor(home, clientCommands=False, teachers=[teacher.teacher()]) as ed:
+            pages = {}
+            for document in (uri, other):
+                ed.open(document, BASE)
+                await ed.run("precisionShaking.server.start", document, "say goodbye")
+                pages[document] = await _next_file(ed)
+            _page(pages[uri]).write_text("accept" + _text(pages[uri]), "utf-8")
+            ed.save(pages[uri])
+            await ed.next_event_of_the_end()
+            assert (ed.documents[uri].text, ed.documents[other].text) == (FIRST, BASE)
+
+
+async def test_pages_go_away_with_an_editor_that_hangs_up(home, uri):
+    async with editor(home, clientCommands=False) as ed:
+        ed.open(uri, BASE)
+        await ed.run("precisionShaking.server.start", uri)
+        page = _page(await _next_file(ed))
+        server = ed.client._server
+        server.stdin.close()
+        assert await ed.patiently(server.wait()) == 1
+    assert not page.exists()
+
+
+async def test_a_progress_that_the_editor_refuses_keeps_nobody_from_working(home, uri):
+    def refuse(_):
+        raise JsonRpcException("not now")
+
+    with _teacher(FIRST) as teacher:
+        async with editor(home, clientCommands=False, teachers=[teacher.teacher()]) as ed:
+            ed.client.protocol.fm.features[types.WINDOW_WORK_DONE_PROGRESS_CREATE] = refuse
+            ed.open(uri, BASE)
+            await ed.run("precisionShaking.server.start", uri, "say goodbye")
+            await _save(ed, "accept")
+            await ed.next_event_of_the_end()
+            assert ed.documents[uri].text == FIRST
 
 
 async def test_help_is_asked_for_with_buttons(home, uri):

@@ -100,6 +100,23 @@ async def test_an_editor_that_refuses_the_edit_is_told_so(home, uri):
             assert "refused the edit: document has changed" in result["message"]
 
 
+async def test_an_acceptance_that_the_engine_did_not_get_keeps_no_later_one_from_the_document(home, uri):
+    with _teacher(FIRST, SECOND, analyzer=[verdict("accepted")]) as teacher:
+        async with editor(home, teachers=[teacher.teacher()]) as ed:
+            ed.open(uri, BASE)
+            session = await ed.start(uri)
+            proposal = await ed.next_proposal()
+            answer = {"session": session, "attempt": proposal["attempt"]}
+            with pytest.raises(JsonRpcException, match="half of a character"):
+                await ed.ask("answer", {**answer, "verdict": "accepted", "words": "\ud83d"})
+            assert ed.documents[uri].text == FIRST
+            await ed.ask("answer", {**answer, "verdict": "redo"})
+            again = await ed.next_proposal()
+            await ed.ask("answer", {"session": session, "attempt": again["attempt"], "words": "fine"})
+            await ed.next_event_of_the_end()
+            assert ed.documents[uri].text == SECOND
+
+
 async def test_what_was_typed_meanwhile_is_kept(home, uri):
     base = "print('hello')\n\n\nx = 1\n"
     with _teacher("print('hello')\n\n\nx = 1\nprint('bye')\n") as teacher:

@@ -200,7 +200,7 @@ async def test_keys_are_neither_arguments_nor_environment_nor_in_the_dataset(eng
 
 async def test_an_engine_that_does_not_end_in_time_is_killed():
     ignores = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(3600)"]
-    process = await EngineProcess.start(lambda event: None, command=ignores, grace_seconds=0.1)
+    process = await EngineProcess.start(lambda _: None, command=ignores, grace_seconds=0.1)
     await process.close()
     assert await process.wait() == -signal.SIGKILL
 

@@ -76,3 +76,5 @@ def test_settings_must_be_an_object():
 def test_a_teacher_is_a_model_and_perhaps_a_place():
     assert split_teacher("embedded/smollm2") == ("embedded/smollm2", None)
     assert split_teacher("openai/m@http://127.0.0.1:8000/v1") == ("openai/m", "http://127.0.0.1:8000/v1")
+    assert split_teacher("vertex_ai/m@2024@https://h/v1") == ("vertex_ai/m@2024", "https://h/v1")
+    assert split_teacher("vertex_ai/m@2024") == ("vertex_ai/m@2024", None)

@@ -44,9 +44,11 @@ async def solve(server: Server, session: Session, text: str) -> None:
                 f"{result.why} Your version is shown against the document as it is now; please use it again."
             )
         session.hold(result.text)
-        session.help = evolve(asked, base=result.text, script=mine)
+        session.help = solved = evolve(asked, base=result.text, script=mine)
         await _tell_engine(session, mine, result.text)
-        session.help = None
+        # The next question may be there already, by an event that overtook the engine's answer.
+        if session.help is solved:
+            session.help = None
     finally:
         session.answering = False
 

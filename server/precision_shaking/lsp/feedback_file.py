@@ -90,16 +90,12 @@ class FeedbackFiles:
     """
 
     _folder: Path | None = None
+    _places: dict[str, Path] = field(factory=dict)
     _meaning: dict[Path, tuple[str, str]] = field(factory=dict)
 
     def write(self, name: str, page: str, kind: str, about: str) -> Path:
         """Write a page; saving it means `kind` about `about`."""
-        # Here and below: an editor with our client never needs these files, nor the time to load this.
-        import tempfile
-
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="precision-shaking-")).resolve()
-        path = self._folder / name
+        path = self._place(about) / name
         path.write_text(page, "utf-8")
         self._meaning[path] = (kind, about)
         return path
@@ -119,4 +115,17 @@ class FeedbackFiles:
 
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+        self._places.clear()
         self._meaning.clear()
+
+    def _place(self, about: str) -> Path:
+        """A folder for whatever pages are about, so that none takes the place of another session's."""
+        if self._folder is None:
+            # As in `clear`: an editor with our client never needs these files, nor the time to load this.
+            import tempfile
+
+            self._folder = Path(tempfile.mkdtemp(prefix="precision-shaking-")).resolve()
+        if about not in self._places:
+            self._places[about] = self._folder / str(len(self._places))
+            self._places[about].mkdir()
+        return self._places[about]

@@ -49,8 +49,8 @@ async def follow(server: Server, session: Session, events: asyncio.Queue[Session
             server.tell(protocol.SESSION_EVENT, params)
             await activity.follow(event)
             await _react(server, session, event)
-    except asyncio.CancelledError:
-        # The server is ending; there is no time for a farewell.
+    except BaseException:
+        # The server is ending, or what happened cannot be followed: no engine must stay unheard.
         session.engine.kill()
         raise
     finally:

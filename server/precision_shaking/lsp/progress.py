@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 from lsprotocol import types
 from pygls.capabilities import get_capability
+from pygls.exceptions import JsonRpcException
 
 if TYPE_CHECKING:
     from precision_shaking.lsp.server import Server
@@ -50,8 +51,11 @@ async def progress(
     """
     bars = server.work_done_progress
     if token is None and get_capability(server.client_capabilities, "window.work_done_progress", False):
-        token = str(uuid.uuid4())
-        await bars.create_async(token)
+        # An editor that cannot show one now is no reason not to work.
+        with suppress(JsonRpcException):
+            made = str(uuid.uuid4())
+            await bars.create_async(made)
+            token = made
     if token is None:
         yield Bar(server, None)
         return

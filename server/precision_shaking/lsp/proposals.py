@@ -12,6 +12,7 @@ from precision_shaking.lsp.documents import normalise
 from precision_shaking.lsp.rpc import RefusedError
 from precision_shaking.sape import wire
 from precision_shaking.sape.events import ProposalReady
+from precision_shaking.sape.process import EngineError
 from precision_shaking.sape.vocabulary import Verdict
 
 if TYPE_CHECKING:
@@ -130,7 +131,11 @@ async def accept(server: Server, session: Session, pending: Pending, words: str,
     document = result.text if result.text != accepted else None
     session.holds_accepted = True
     session.hold(result.text)
-    await session.engine.answer(
-        wire.AnswerParams(pending.attempt, Verdict.ACCEPTED.value, words, amended, document)
-    )
+    try:
+        await session.engine.answer(
+            wire.AnswerParams(pending.attempt, Verdict.ACCEPTED.value, words, amended, document)
+        )
+    except EngineError:
+        session.holds_accepted = False
+        raise
     return ""

@@ -53,5 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     server = build_server()
     gc.freeze()
     gc.enable()
-    server.start_io(reader, writer)
+    try:
+        server.start_io(reader, writer)
+    finally:
+        # An editor that hangs up has not asked for a shutdown: the pages hold what its user works on.
+        server.feedback_files.clear()
     return 0 if server.was_shut_down else 1

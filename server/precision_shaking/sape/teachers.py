@@ -10,6 +10,7 @@ from attrs import define, field
 
 from precision_shaking.sape.retrying import Patience, Trouble
 from precision_shaking.sape.wire import TeacherAccess
+from precision_shaking.settings import split_teacher
 
 if TYPE_CHECKING:
     import dspy
@@ -55,8 +56,7 @@ def parse_teacher(text: str, api_key: str | None = None) -> TeacherAccess:
     Raises:
         TeacherError: It is not written like that.
     """
-    name, at, url = text.strip().partition("@http")
-    base_url = f"http{url}" if at else None
+    name, base_url = split_teacher(text.strip())
     if not _NAME.fullmatch(name) or (base_url is not None and not _URL.fullmatch(base_url)):
         raise TeacherError(
             f"{text!r} is no teacher: write PROVIDER/MODEL or PROVIDER/MODEL@http://HOST/v1, for example "

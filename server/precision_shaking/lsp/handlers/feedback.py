@@ -30,10 +30,13 @@ def register(server: Server) -> None:
         if params.script is not None:
             await solve(server, session, params.script)
             return protocol.Nothing()
-        if session.help is None:
+        asked = session.help
+        if asked is None:
             raise RefusedError("The session is not waiting for help.")
         await session.engine.help(wire.HelpParams(params.choice.value))
-        session.help = None
+        # The next question may be there already, by an event that overtook the engine's answer.
+        if session.help is asked:
+            session.help = None
         return protocol.Nothing()
 
 

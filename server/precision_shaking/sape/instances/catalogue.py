@@ -85,7 +85,7 @@ def catalogue(workspace: Path | None) -> list[Entry]:
         DeclarationError: A declaration of the workspace cannot be used.
     """
     entries = dict(_shipped())
-    for file in sorted((workspace / DECLARATIONS).glob("*.toml")) if workspace is not None else ():
+    for file in _declarations(workspace):
         entry = Entry(_read(file), str(file))
         name = entry.instance.name
         if name in entries:
@@ -94,6 +94,12 @@ def catalogue(workspace: Path | None) -> list[Entry]:
             )
         entries[name] = entry
     return list(entries.values())
+
+
+def _declarations(workspace: Path | None) -> list[Path]:
+    found = (workspace / DECLARATIONS).glob("*.toml") if workspace is not None else ()
+    # A link in somebody else's workspace may lead to a device, which never ends.
+    return sorted(file for file in found if file.is_file())
 
 
 def _read(file: Path) -> Instance:

@@ -23,8 +23,8 @@ PARQUET = "parquet"
 VERDICTS = ("accepted", "redo", "further_edit")
 _WITH_TORCH = {
     "train": ("dorpo.training.cli", "train a student on the rows"),
-    "merge": ("dorpo.merging.cli", "merge an adapter into its student"),
-    "evaluate": ("dorpo.evaluation.cli", "compare a student with and without an adapter"),
+    "merge": ("dorpo.merging.cli", "make one model of what was trained, to take along"),
+    "evaluate": ("dorpo.evaluation.cli", "compare a student with what a training made of it"),
     "sweep": ("dorpo.evaluation.sweep_cli", "train with several weights of the odds ratio and compare them"),
 }
 _TRAIN_EXTRA = frozenset({"accelerate", "gguf", "matplotlib", "peft", "torch", "transformers"})

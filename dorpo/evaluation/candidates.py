@@ -10,15 +10,16 @@ from attrs import evolve, frozen
 from peft import PeftModel
 
 from dorpo.encoding import encode_rows
-from dorpo.evaluation.adapter_origin import Origin
 from dorpo.evaluation.answers import greedy_answers
 from dorpo.evaluation.figures import Counts, Figures, Gain, gain, summarize
 from dorpo.evaluation.lengths import Lengths, count_lengths
 from dorpo.evaluation.measured_rows import MeasuredRows, of_origin, of_training
 from dorpo.evaluation.measuring import measure
+from dorpo.evaluation.origin import Origin
 from dorpo.evaluation.pass_rate import PassRate, Ran, judge
 from dorpo.store import Row
 from dorpo.student import Student, StudentError, load_student
+from dorpo.tokens import StudentTokens
 from dorpo.training.plan import choose_device, make_plan
 from dorpo.training.request import TrainingRefusedError, TrainingRequest
 
@@ -67,30 +68,32 @@ class Bench:
     """What every candidate is measured on, and with.
 
     Attributes:
-        request: Names the student and the device.
+        request: Names the student, the device and whether every weight is trained.
         rows: The prompts that are measured.
         window: Tokens the student can read.
+        tokens: How it cut the prompts.
         answering: How its own answers are had, if they are.
     """
 
     request: TrainingRequest
     rows: MeasuredRows
     window: int
+    tokens: StudentTokens
     answering: Answering | None = None
 
-    def measure(self, name: str, adapter: Path | None = None, beside: Candidate | None = None) -> Candidate:
-        """Load the student, with an adapter or without, and measure it.
+    def measure(self, name: str, trained: Path | None = None, beside: Candidate | None = None) -> Candidate:
+        """Load the student, as it was or as a training left it, and measure it.
 
         Args:
             name: For the report.
-            adapter: Its folder.
+            trained: The training's folder: with an adapter, or a whole student if the request is for these.
             beside: Whom it is compared with.
 
         Raises:
-            TrainingRefusedError: The adapter does not fit the student.
+            TrainingRefusedError: What was trained does not fit the student.
         """
-        student = load(self.request)
-        model = student.model if adapter is None else _with_adapter(student, adapter)
+        student = self._load(trained)
+        model = student.model
         counts, seed = measure(model, self.rows.groups), self.request.seed
         candidate = Candidate(
             name=name,
@@ -99,6 +102,19 @@ class Bench:
             gain=None if beside is None else gain(beside.counts, counts, seed=seed),
         )
         return self._answered(candidate, model, student)
+
+    def _load(self, trained: Path | None) -> Student:
+        if trained is None:
+            return load(self.request)
+        if not self.request.full:
+            return _with_adapter(load(self.request), trained)
+        student = load(evolve(self.request, student=str(trained)))
+        if student.tokens.tokenizer.get_vocab() != self.tokens.tokenizer.get_vocab():
+            raise TrainingRefusedError(
+                f"The student in {trained} has other tokens than {self.request.student}: "
+                "give the student it was trained from."
+            )
+        return student
 
     def _answered(self, candidate: Candidate, model: Any, student: Student) -> Candidate:
         """With its own answers, if they are asked for."""
@@ -124,7 +140,7 @@ def set_up(
     Args:
         rows: All rows.
         request: A training as it was, or would be: its split is the one that is used.
-        origin: Of the adapter that is measured; what it says about the sessions it saw goes first.
+        origin: Of what is measured beside the student; what it says about the sessions it saw goes first.
         answering: How the student's own answers are had, if they are.
 
     Raises:
@@ -140,7 +156,7 @@ def set_up(
         limit = min(request.max_length or window, window)
         fitting = [group for group in groups if group.longest <= limit]
         measured = of_origin(fitting, {row.uid: row.session for row in rows}, origin, origin.held_out)
-    return Bench(request=request, rows=measured, window=window, answering=answering)
+    return Bench(request=request, rows=measured, window=window, tokens=student.tokens, answering=answering)
 
 
 def load(request: TrainingRequest) -> Student:
@@ -151,14 +167,21 @@ def load(request: TrainingRequest) -> Student:
     """
     device = choose_device(request.device)
     try:
-        return load_student(request.student, device=device, lora=None, allow_download=request.allow_download)
+        return load_student(
+            request.student,
+            device=device,
+            lora=None,
+            # Of steps of 1e-5, half precision would round most away.
+            exact=request.full,
+            allow_download=request.allow_download,
+        )
     except StudentError as error:
         raise TrainingRefusedError(str(error)) from error
 
 
-def _with_adapter(student: Student, folder: Path) -> Any:
+def _with_adapter(student: Student, folder: Path) -> Student:
     try:
-        return PeftModel.from_pretrained(student.model, str(folder))
+        return evolve(student, model=PeftModel.from_pretrained(student.model, str(folder)))
     except Exception as error:  # a foreign adapter fails in the library's own ways
         raise TrainingRefusedError(
             f"The adapter {folder} does not fit the student {student.name}: "

@@ -20,7 +20,7 @@ from dorpo.training.request import TrainingRefusedError, TrainingRequest, prepar
 
 CANCELLED = 130
 REFUSED = 2
-# Options that fill a field of the training; without a value they leave it to the adapter, or to its default.
+# Options that fill a field of the training; without a value it is the training's own, or its default.
 _OF_TRAINING = ("student", "seed", "holdout", "max_length", "max_steps")
 
 
@@ -28,11 +28,17 @@ def add_arguments(subparsers: Any) -> None:
     """Register the subcommand; its parser sets `run`."""
     defaults = EvaluationRequest(training=TrainingRequest(db=Path(), student="", output=Path()))
     parser: argparse.ArgumentParser = subparsers.add_parser(
-        "evaluate", help="compare a student with and without an adapter"
+        "evaluate", help="compare a student with what a training made of it"
     )
     options.add_student(parser, default=None)
     parser.add_argument("--db", type=Path, metavar="FILE", help="the dataset (default: the user's own)")
-    parser.add_argument("--adapter", type=Path, metavar="DIR", help="what a training wrote")
+    parser.add_argument(
+        *("--adapter", "--trained"),
+        dest="trained",
+        type=Path,
+        metavar="DIR",
+        help="what a training wrote: an adapter, or with --full a student",
+    )
     parser.add_argument(
         "--compare",
         type=_names,
@@ -52,14 +58,12 @@ def add_arguments(subparsers: Any) -> None:
         "--prompts", type=positive, default=defaults.prompts, metavar="N", help="to answer at most"
     )
     parser.add_argument("--max-new-tokens", type=positive, default=defaults.most_tokens, metavar="TOKENS")
-    parser.add_argument(
-        "--max-steps", type=positive, metavar="N", help="of the baselines, without an adapter"
-    )
+    parser.add_argument("--max-steps", type=positive, metavar="N", help="of the baselines, without --adapter")
     parser.add_argument("--max-length", type=positive, metavar="TOKENS", help="leave longer rows out")
     parser.add_argument(
-        "--holdout", type=float, help="share of sessions to evaluate on (default: the adapter's)"
+        "--holdout", type=float, help="share of sessions to evaluate on (default: the training's)"
     )
-    parser.add_argument("--seed", type=int, help="of split and bootstrap (default: the adapter's)")
+    parser.add_argument("--seed", type=int, help="of split and bootstrap (default: the training's)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where the report goes")
     parser.add_argument("--json", action="store_true", help="write the report as JSON to standard output")
     parser.set_defaults(run=run)
@@ -112,7 +116,7 @@ def _request(args: argparse.Namespace) -> EvaluationRequest:
         raise TrainingRefusedError(
             f"--compare {','.join(baselines)} needs --output DIR, where what it trains is kept."
         )
-    if baselines and args.adapter is None and args.max_steps is None:
+    if baselines and args.trained is None and args.max_steps is None:
         raise TrainingRefusedError(
             f"--compare {','.join(baselines)} needs --adapter DIR, whose steps it repeats, or --max-steps N."
         )
@@ -127,7 +131,7 @@ def _request(args: argparse.Namespace) -> EvaluationRequest:
             **{"student": "smollm2", **chosen},
         ),
         given=frozenset(chosen),
-        adapter=args.adapter,
+        trained=args.trained,
         baselines=baselines,
         answer=args.answer,
         execute=args.execute,

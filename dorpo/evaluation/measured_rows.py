@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from dorpo.evaluation.adapter_origin import Origin
+from dorpo.evaluation.origin import Origin
 from dorpo.training.request import TrainingRefusedError
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class MeasuredRows:
             return
         if origin.held_out is None:
             yield (
-                "The adapter does not say which sessions it did not see: "
-                "they are guessed from seed and share."
+                "The training did not write down which sessions it saw: they are guessed from seed and share."
             )
         if self.since:
             yield (
@@ -55,7 +54,7 @@ class MeasuredRows:
                 f"of sessions harvested since: {self.since}."
             )
         elif origin.fingerprint not in (None, fingerprint):
-            yield f"The dataset has changed since the adapter was trained; {self._in_spite_of_that(origin)}."
+            yield f"The dataset has changed since the training; {self._in_spite_of_that(origin)}."
         if self.foreign:
             yield "The dataset has none of the sessions that the training knew: it may be another one."
 
@@ -103,7 +102,7 @@ def of_origin(
     if not kept and not since:
         if held_out:
             raise TrainingRefusedError(
-                "The dataset has none of the rows that the adapter's training held out: give the dataset it "
+                "The dataset has none of the rows that the training held out: give the dataset it "
                 "was trained on, or train it again."
             )
         return MeasuredRows(groups=groups, on=TRAINED_ON)

@@ -34,11 +34,12 @@ def to_markdown(evaluation: Evaluation, picture: str | None = None) -> str:
         evaluation: What was measured.
         picture: A file beside the report that shows it.
     """
-    adapter = f" with the adapter `{evaluation.adapter}`" if evaluation.adapter else ""
+    kind = "beside its training" if evaluation.full else "with the adapter"
+    trained = f" {kind} `{evaluation.adapter}`" if evaluation.adapter else ""
     prompts = evaluation.candidates[0].figures.prompts
     head = [
         "# Evaluation",
-        f"Student `{evaluation.student}`{adapter}, on {prompts} prompts ({evaluation.on}) of "
+        f"Student `{evaluation.student}`{trained}, on {prompts} prompts ({evaluation.on}) of "
         f"`{evaluation.dataset}`.",
     ]
     parts = [*head, _table(_LINES, evaluation.candidates)]

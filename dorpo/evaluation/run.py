@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
-from dorpo.evaluation.adapter_origin import Origin, read_origin
 from dorpo.evaluation.measured_rows import TRAINED_ON, MeasuredRows
+from dorpo.evaluation.origin import Origin, read_origin
 from dorpo.evaluation.pass_rate import find_command, run_with
 from dorpo.training.cancellation import Cancellation, TrainingCancelledError
 from dorpo.training.events import TrainingEvent
@@ -24,7 +24,7 @@ from dorpo.training.request import (
 if TYPE_CHECKING:
     from dorpo.evaluation.candidates import Answering, Bench, Candidate
 
-BASE, ADAPTER = "base", "adapter"
+BASE, ADAPTER, FULL = "base", "adapter", "trained"
 # The objective's special cases, by what they change of it.
 BASELINES: dict[str, dict[str, float]] = {
     "sft": {"beta": 0.0, "kd_alpha": 0.0},
@@ -39,8 +39,8 @@ class EvaluationRequest:
 
     Attributes:
         training: The dataset, the student and its device; with baselines also how these are trained.
-        given: Names of the fields of `training` that the user chose: an adapter's own settings fill the rest.
-        adapter: Folder of the adapter to measure beside the bare student.
+        given: Names of the fields of `training` that the user chose: a training's own settings fill the rest.
+        trained: Folder of the training to measure beside the bare student.
         baselines: Names of `BASELINES` to train and to measure.
         answer: Whether the students answer prompts themselves.
         execute: Whether these answers are run too.
@@ -50,7 +50,7 @@ class EvaluationRequest:
 
     training: TrainingRequest
     given: frozenset[str] = frozenset()
-    adapter: Path | None = None
+    trained: Path | None = None
     baselines: Sequence[str] = ()
     answer: bool = False
     execute: bool = False
@@ -64,7 +64,8 @@ class Evaluation:
 
     Attributes:
         student: As named by the user.
-        adapter: Its folder, if there is one.
+        adapter: Folder of what was trained, if there is one.
+        full: Whether that is a whole student.
         dataset: The file.
         dataset_sha256: Of its rows.
         on: Which rows were measured, see `dorpo.evaluation.measured_rows`.
@@ -74,6 +75,7 @@ class Evaluation:
 
     student: str
     adapter: str | None
+    full: bool
     dataset: str
     dataset_sha256: str
     on: str
@@ -84,7 +86,7 @@ class Evaluation:
 def evaluate_as_asked(
     request: EvaluationRequest, report: Callable[[TrainingEvent | str], None], cancellation: Cancellation
 ) -> Evaluation:
-    """Measure the bare student, its adapter and the baselines, one after the other.
+    """Measure the bare student, what was trained and the baselines, one after the other.
 
     Args:
         request: What is asked for.
@@ -96,7 +98,7 @@ def evaluate_as_asked(
         TrainingCancelledError: The wish to stop came; there is nothing to keep but trained baselines.
     """
     answering = _answering(request)
-    origin = None if request.adapter is None else read_origin(request.adapter)
+    origin = None if request.trained is None else read_origin(request.trained)
     training = _like(request, origin)
     data = read_rows(training)
     _check_baselines(request, origin, data.fingerprint)
@@ -107,15 +109,17 @@ def evaluate_as_asked(
         bench = set_up(data.rows, training, origin, answering)
         report(f"Measuring {BASE} on {len(bench.rows.groups)} prompts ({bench.rows.on}).")
         candidates = [bench.measure(BASE)]
-        if request.adapter is not None:
-            report(f"Measuring {ADAPTER}.")
-            candidates.append(bench.measure(ADAPTER, request.adapter, candidates[0]))
+        if request.trained is not None:
+            name = FULL if training.full else ADAPTER
+            report(f"Measuring {name}.")
+            candidates.append(bench.measure(name, request.trained, candidates[0]))
     for name in request.baselines:
         report(f"Training {name}.")
         candidates.append(_baseline(name, bench, candidates[0], data, report, cancellation))
     return Evaluation(
         student=training.student,
-        adapter=None if request.adapter is None else str(request.adapter.absolute()),
+        adapter=None if request.trained is None else str(request.trained.absolute()),
+        full=training.full,
         dataset=str(training.db.absolute()),
         dataset_sha256=data.fingerprint,
         on=bench.rows.on,
@@ -134,23 +138,24 @@ def _answering(request: EvaluationRequest) -> Answering | None:
 
 
 def _like(request: EvaluationRequest, origin: Origin | None) -> TrainingRequest:
-    """The training that made the adapter, as far as it is known and the user wants nothing else."""
+    """The training as it was, as far as it is known and the user wants nothing else."""
     if origin is None:
         return request.training
     clashing = sorted(request.given - {"student"})
     if origin.held_out is not None and clashing:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in clashing)
         raise TrainingRefusedError(
-            f"The adapter {request.adapter} itself says how it was trained and what was held out: "
+            f"The folder {request.trained} itself says how it was trained and what was held out: "
             f"leave {options} out."
         )
     known: dict[str, Any] = {"student": origin.student, "max_steps": origin.steps, **origin.settings}
+    known["full"] = origin.full
     fields = {name: value for name, value in known.items() if value is not None and name not in request.given}
     try:
         return evolve(request.training, **fields)
     except TypeError as error:
         raise TrainingRefusedError(
-            f"The adapter {request.adapter} was trained by another version of dorpo: train it again."
+            f"What is in {request.trained} was trained by another version of dorpo: train it again."
         ) from error
 
 
@@ -159,8 +164,8 @@ def _check_baselines(request: EvaluationRequest, origin: Origin | None, fingerpr
         return
     if origin is not None and origin.fingerprint != fingerprint:
         raise TrainingRefusedError(
-            "The dataset has changed since the adapter was trained, so baselines would learn from other "
-            "rows: train the adapter again, or compare it with base alone."
+            "The dataset has changed since the training, so baselines would learn from other "
+            "rows: train it again, or compare it with base alone."
         )
     for name in request.baselines:
         prepare_output(request.training.output / name)
@@ -198,7 +203,7 @@ def _notes(
         "These rows were trained on, so the figures flatter what was trained: sessions are held out once "
         "there are ten.": rows.on == TRAINED_ON and len(candidates) > 1,
         **dict.fromkeys(rows.notes(origin, fingerprint), True),
-        f"The adapter was trained on {origin.student if origin else None}.": (
+        f"It was trained from {origin.student if origin else None}.": (
             origin is not None
             and origin.student not in (None, request.training.student)
             and "student" in request.given

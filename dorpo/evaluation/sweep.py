@@ -47,7 +47,7 @@ class SweepRequest:
 
 @frozen(kw_only=True)
 class SweepRun:
-    """A training of the sweep: the folder of its adapter, and what it made of the student."""
+    """A training of the sweep: its folder, and what it made of the student."""
 
     beta: float
     seed: int
@@ -159,5 +159,5 @@ def _train(
     if Training(asked, data, report, cancellation).run() == "cancelled":
         raise TrainingCancelledError
     with cancellation.interruptible():
-        figures = bench.measure("adapter", asked.output).figures
+        figures = bench.measure("trained", asked.output).figures
     return SweepRun(beta=asked.beta, seed=asked.seed, adapter=str(asked.output.absolute()), figures=figures)

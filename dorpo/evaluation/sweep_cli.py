@@ -45,7 +45,9 @@ def add_arguments(subparsers: Any) -> None:
     options.add_data(parser).add_argument(
         "--split-seed", type=int, default=0, metavar="N", help="of the choice of these sessions (default: 0)"
     )
-    options.add_adapters(options.add_student(parser))
+    student = options.add_student(parser)
+    options.add_adapters(student)
+    options.add_whole(student)
     options.add_objective(parser)
     options.add_steps(parser).add_argument(
         "--max-steps", required=True, type=positive, metavar="N", help="of each training"

@@ -1,4 +1,4 @@
-"""`python -m dorpo merge`: an adapter and its student as one model that everything can load."""
+"""`python -m dorpo merge`: what was trained as one model that everything can load."""
 
 from __future__ import annotations
 
@@ -16,12 +16,19 @@ _REFUSED = 2
 
 def add_arguments(subparsers: Any) -> None:
     """Register the subcommand; its parser sets `run`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser("merge", help="merge an adapter into its student")
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "merge", help="make one model of what was trained, to take along"
+    )
     parser.add_argument(
-        "--adapter", required=True, type=Path, metavar="DIR", help="the output folder of a training"
+        *("--adapter", "--trained"),
+        dest="trained",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="what a training wrote: an adapter, or with --full a student",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="the folder to make")
-    parser.add_argument("--student", help="what the adapter was trained on (default: what its folder says)")
+    parser.add_argument("--student", help="what was trained (default: as its folder says)")
     gguf = parser.add_mutually_exclusive_group()
     gguf.add_argument(
         "--llama-cpp", type=Path, metavar="DIR", help="a checkout of llama.cpp, to make a GGUF file with"
@@ -50,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
         try:
             merged = merge(
-                args.adapter,
+                args.trained,
                 args.output,
                 student=args.student,
                 converter=converter,

@@ -1,7 +1,7 @@
-"""A student with its adapter merged into the weights: one folder that everything can load.
+"""A trained student as one folder that everything can load, an adapter merged into its weights.
 
-The folder is written beside its place, loaded again, compared with the student under its adapter, and only
-then given its name.
+The folder is written beside its place, loaded again, compared with what the training left, and only then
+given its name.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from dorpo.merging import gguf_file
-from dorpo.merging.model_card import Card, read_metrics, write_card
+from dorpo.merging.model_card import Card, write_card
 from dorpo.rendering import render_prompt, to_messages
 from dorpo.student import Student, StudentError, load_student
 from dorpo.tokens import StudentTokens
+from dorpo.trained_folder import NothingTrainedError, holds_whole_student, read_metrics
 
 # Merging rounds once more in float32; a wrong base or a lost layer is off by whole nats.
 TOLERANCE = 1e-3
@@ -42,7 +43,7 @@ class Merged:
 
     Attributes:
         folder: The model.
-        difference: Largest difference of a logit between adapter and merged model.
+        difference: Largest difference of a logit between what was trained and this model.
         gguf: The GGUF file inside; None without one.
     """
 
@@ -52,7 +53,7 @@ class Merged:
 
 
 def merge(
-    adapter: Path,
+    trained: Path,
     output: Path,
     *,
     student: str | None = None,
@@ -60,37 +61,39 @@ def merge(
     tolerance: float = TOLERANCE,
     allow_download: bool = False,
 ) -> Merged:
-    """Merge an adapter into its student, in float32.
+    """Merge an adapter into its student, in float32; a student trained whole only needs what goes with it.
 
     Args:
-        adapter: The output folder of a training.
+        trained: The output folder of a training.
         output: A folder that is not there yet, or empty.
-        student: What the adapter was trained on; None for what its folder says.
+        student: What the training began with; None for what its folder says.
         converter: llama.cpp's script, for a GGUF file as well.
         tolerance: Largest difference of a logit that is still the same model.
         allow_download: Whether the student may be fetched from the hub.
 
     Raises:
-        MergeRefusedError: Adapter, student or output do not allow it, or the logits differ.
+        MergeRefusedError: Folder, student or output do not allow it, or the logits differ.
         ConversionError: There is no GGUF file, and nothing else either.
     """
-    _check(adapter, output)
-    name = student or _student_of(adapter)
+    full = _check(trained, output)
+    metrics = _metrics(trained)
+    name = student or _student_of(trained, metrics, full=full)
     try:
-        base = load_student(name, lora=None, allow_download=allow_download)
+        base = load_student(str(trained) if full else name, lora=None, allow_download=allow_download)
     except StudentError as error:
         raise MergeRefusedError(str(error)) from error
     output.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:
-        difference = _write(base, adapter, scratch)
+        difference = _write(base.tokens, base.model if full else _with_adapter(base, trained), scratch)
         if not difference <= tolerance:
             raise MergeRefusedError(
-                f"The merged student's logits differ from the adapter's by {difference:.2g}, more than "
-                f"{tolerance:g}: check that the adapter was trained on {name}."
+                f"The merged student's logits differ from those in {trained} by {difference:.2g}, more than "
+                f"{tolerance:g}: check that it was trained from {name}."
             )
         gguf = _convert(converter, scratch, output.name)
-        card = _card(output.name, name, read_metrics(adapter), difference, base.tokens, gguf)
+        end: str = base.tokens.tokenizer.convert_ids_to_tokens(base.tokens.end_of_turn)
+        card = Card(output.name, name, metrics, difference, end, gguf, full)
         (scratch / "README.md").write_text(write_card(card), encoding="utf-8")
         scratch.chmod(0o755)  # temporary folders are private
         if output.is_dir():
@@ -101,40 +104,54 @@ def merge(
     return Merged(output, difference, output / gguf if gguf else None)
 
 
-def _check(adapter: Path, output: Path) -> None:
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        if not (adapter / name).is_file():
-            raise MergeRefusedError(
-                f"There is no adapter in {adapter} ({name} is missing): give the output folder of a training."
-            )
+def _check(trained: Path, output: Path) -> bool:
+    """Whether a whole student was trained; refuses what cannot be done."""
+    try:
+        full = holds_whole_student(trained)
+    except NothingTrainedError as error:
+        raise MergeRefusedError(str(error)) from error
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise MergeRefusedError(f"{output} is already there: choose another folder.")
+    return full
 
 
-def _student_of(adapter: Path) -> str:
+def _metrics(trained: Path) -> dict[str, Any]:
+    """The training's own record; a broken one is no reason not to take the model along."""
+    try:
+        return read_metrics(trained)
+    except (OSError, ValueError):
+        return {}
+
+
+def _student_of(trained: Path, metrics: dict[str, Any], *, full: bool) -> str:
     """By the training's record; adapters from elsewhere name their base themselves."""
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    name = read_metrics(adapter).get("student") or config.get("base_model_name_or_path")
+    name = metrics.get("student")
+    if name is None and not full:
+        config = json.loads((trained / "adapter_config.json").read_text(encoding="utf-8"))
+        name = config.get("base_model_name_or_path")
     if not isinstance(name, str):
-        raise MergeRefusedError(f"The adapter in {adapter} does not say its student: pass --student.")
+        raise MergeRefusedError(f"The folder {trained} does not say its student: pass --student.")
     return name
 
 
-def _write(base: Student, adapter: Path, folder: Path) -> float:
-    """Write the merged student; returns by how much it differs once it is loaded again."""
-    prompts = [
-        base.tokens.prompt(to_messages(render_prompt(instruction, script))) for instruction, script in _PROBES
-    ]
+def _with_adapter(base: Student, adapter: Path) -> Any:
     try:
-        adapted: Any = PeftModel.from_pretrained(base.model, adapter)
+        return PeftModel.from_pretrained(base.model, adapter)
     except Exception as error:  # a foreign adapter fails in every library's own way
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise MergeRefusedError(f"The adapter in {adapter} does not fit {base.name}: {first}") from error
-    expected = _logits(adapted, prompts)
-    merged = adapted.merge_and_unload()
-    _end_answers(merged, base.tokens)
+
+
+def _write(tokens: StudentTokens, trained: Any, folder: Path) -> float:
+    """Write a student, an adapter merged in; returns by how much it differs once it is loaded again."""
+    prompts = [
+        tokens.prompt(to_messages(render_prompt(instruction, script))) for instruction, script in _PROBES
+    ]
+    expected = _logits(trained, prompts)
+    merged = trained.merge_and_unload() if isinstance(trained, PeftModel) else trained
+    _end_answers(merged, tokens)
     merged.save_pretrained(folder)
-    base.tokens.tokenizer.save_pretrained(folder)
+    tokens.tokenizer.save_pretrained(folder)
     again = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     found = _logits(again, prompts)
     return max(float((a - b).abs().max()) for a, b in zip(expected, found, strict=True))
@@ -159,15 +176,3 @@ def _convert(converter: Path | None, folder: Path, name: str) -> str | None:
     file = gguf_file.name_in(name)
     gguf_file.convert(converter, folder, folder / file)
     return file
-
-
-def _card(
-    name: str,
-    student: str,
-    metrics: dict[str, Any],
-    difference: float,
-    tokens: StudentTokens,
-    gguf: str | None,
-) -> Card:
-    end: str = tokens.tokenizer.convert_ids_to_tokens(tokens.end_of_turn)
-    return Card(name, student, metrics, difference, end, gguf)

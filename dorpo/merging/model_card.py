@@ -1,8 +1,7 @@
-"""The README of a merged student: what it is, what it learnt from, and under which terms."""
+"""The README of a student to take along: what it is, what it learnt from, and under which terms."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,10 @@ from attrs import frozen
 _LICENCES = {"smollm2": "Apache-2.0", "embedded/smollm2": "Apache-2.0"}
 _UNKNOWN = "see the provider's terms"
 _NAMES = {"kl": "KL to the teacher, nats per token"}
+_MADE = {
+    False: "The adapter is merged into the weights",
+    True: "Every weight was trained; the folder was written and loaded again",
+}
 
 
 @frozen
@@ -23,9 +26,10 @@ class Card:
         name: Of the merged model.
         student: What it was made from, as the user named it.
         metrics: The training's `metrics.json`; empty when there is none.
-        difference: Largest difference of a logit between adapter and merged model.
+        difference: Largest difference of a logit between what was trained and this model.
         end_of_turn: The text of the token that ends an answer.
         gguf: Name of the GGUF file beside it; None without one.
+        full: Whether every weight was trained.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Card:
     difference: float
     end_of_turn: str
     gguf: str | None = None
+    full: bool = False
 
 
 def write_card(card: Card) -> str:
@@ -52,8 +57,8 @@ def write_card(card: Card) -> str:
         "pipeline_tag: text-generation\ntags: [code, distillation, dorpo]\n---",
         f"# {card.name}",
         f"{student}, trained with DORPO (Distillation-Oriented Odds Ratio Preference Optimization) on rows "
-        "that were harvested with Precision Shaking: it changes a script as an instruction says. The adapter "
-        f"is merged into the weights; no logit moved by more than {card.difference:.1e}.",
+        "that were harvested with Precision Shaking: it changes a script as an instruction says. "
+        f"{_MADE[card.full]}; no logit moved by more than {card.difference:.1e}.",
         "## Data\n\n" + _data(data),
         "## Licences\n\n" + _licences(card.student, student, models),
         "## Training\n\n" + _table(_mapping(card.metrics.get("settings")), ("setting", "value")),
@@ -61,15 +66,6 @@ def write_card(card: Card) -> str:
         "## Use\n\n" + _use(card),
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def read_metrics(adapter: Path) -> dict[str, Any]:
-    """The training's own record beside an adapter; empty when it is missing or broken."""
-    try:
-        metrics = json.loads((adapter / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return metrics if isinstance(metrics, dict) else {}
 
 
 def _data(data: Mapping[str, Any]) -> str:

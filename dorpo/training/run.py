@@ -20,6 +20,7 @@ from dorpo.evaluation.figures import summarize
 from dorpo.evaluation.measuring import measure
 from dorpo.store import Store
 from dorpo.student import LoraSettings, Student, StudentError, load_student
+from dorpo.trained_folder import remove_adapter
 from dorpo.training.callbacks import ReportProgress, StopWhenAsked
 from dorpo.training.cancellation import Cancellation, TrainingCancelledError
 from dorpo.training.checkpoints import Checkpoint
@@ -210,6 +211,8 @@ class Training:
         output, seconds = self.request.output, round(time.monotonic() - self._begun, 1)
         uids = {uid for group in plan.trained for uid in group.rows}
         trained = [row for row in self.data.rows if row.uid in uids]
+        if self.request.full:
+            remove_adapter(output)
         student.model.save_pretrained(output)
         student.tokens.tokenizer.save_pretrained(output)
         about = {

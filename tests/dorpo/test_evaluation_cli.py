@@ -143,7 +143,7 @@ def test_what_was_harvested_since_is_measured_beside_what_was_held_out(
     compared = ("--compare", "base,sft", "--output", tmp_path / "o")
     refused = dorpo("evaluate", "--db", later, "--adapter", adapter, *compared)
     assert refused.returncode == 2
-    assert refused.stderr.startswith("The dataset has changed since the adapter was trained")
+    assert refused.stderr.startswith("The dataset has changed since the training")
 
 
 def test_an_adapter_that_does_not_tell_what_it_saw_is_measured_on_what_it_held_out(
@@ -222,6 +222,37 @@ def test_baselines_take_the_steps_and_the_seed_of_the_adapter(tmp_path, dorpo, d
     assert len(perplexities) == 5
 
 
+def test_a_student_trained_whole_is_measured_beside_baselines_of_its_kind(tmp_path, dorpo, database, student):
+    folder, output = tmp_path / "whole", tmp_path / "report"
+    options = ("--full", "--max-steps", STEPS, "--learning-rate", 0.01, "--output", folder)
+    trained = dorpo("train", "--db", database, "--student", student, *options)
+    assert trained.returncode == 0, trained.stderr
+    compared = ("--trained", folder, "--compare", "sft", "--output", output, "--json")
+    result = dorpo("evaluate", "--db", database, *compared)
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert (report["full"], report["on"], report["notes"]) == (True, "held-out rows", [])
+    base, whole, baseline = report["candidates"]
+    assert [base["name"], whole["name"], baseline["name"]] == ["base", "trained", "sft"]
+    for candidate, told in (
+        (base, metrics(folder)["before"]),
+        (whole, metrics(folder)["after"]),
+        (baseline, metrics(output / "sft")["after"]),
+    ):
+        assert candidate["figures"]["chosen_perplexity"] == pytest.approx(told["chosen_perplexity"], rel=1e-4)
+    assert (output / "sft" / "model.safetensors").is_file()
+    assert f"beside its training `{folder}`" in (output / "evaluation.md").read_text()
+
+
+def test_a_student_with_other_tokens_is_refused(tmp_path, dorpo, database, student):
+    other = Path(shutil.copytree(student, tmp_path / "other"))
+    tokens = (other / "tokenizer.json").read_text()
+    (other / "tokenizer.json").write_text(tokens.replace("<|endoftext|>", "<|else|>"))
+    result = dorpo("evaluate", "--db", database, "--trained", other, "--student", student)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"The student in {other} has other tokens than {student}" in result.stderr
+
+
 def test_the_sweep_trains_each_and_tells_what_it_made(tmp_path, dorpo, database, student):
     output = tmp_path / "sweep"
     options = ("--betas", "0,0.2", "--seeds", "1", "--max-steps", 1, "--output", output)
@@ -243,6 +274,18 @@ def test_the_sweep_trains_each_and_tells_what_it_made(tmp_path, dorpo, database,
     again = dorpo("sweep", "--db", database, "--student", student, *options)
     assert (again.returncode, again.stdout) == (2, "")
     assert "holds a sweep already" in again.stderr
+
+
+def test_a_sweep_of_whole_students_measures_these(tmp_path, dorpo, database, student):
+    output = tmp_path / "sweep"
+    options = ("--full", "--betas", "0.2", "--max-steps", 1, "--learning-rate", 0.01, "--output", output)
+    result = dorpo("sweep", "--db", database, "--student", student, *options)
+    assert result.returncode == 0, result.stderr
+    sweep = json.loads((output / "sweep.json").read_text())
+    (run,) = sweep["runs"]
+    told = metrics(Path(run["adapter"]))
+    assert run["figures"]["chosen_perplexity"] == pytest.approx(told["after"]["chosen_perplexity"], rel=1e-4)
+    assert run["figures"]["chosen_perplexity"] != pytest.approx(sweep["base"]["chosen_perplexity"], rel=1e-4)
 
 
 def test_a_sweep_that_is_stopped_keeps_what_is_finished(tmp_path, database, student):

@@ -6,8 +6,8 @@ import pytest
 
 from dorpo.align import hard
 from dorpo.batches import Group
-from dorpo.evaluation.adapter_origin import Origin
 from dorpo.evaluation.measured_rows import MeasuredRows, of_origin
+from dorpo.evaluation.origin import Origin
 from dorpo.training.request import TrainingRefusedError
 
 TRAINED, KEPT = frozenset({"a", "b"}), frozenset({"k"})
@@ -69,7 +69,7 @@ def test_a_training_that_does_not_tell_what_it_saw_is_measured_on_what_it_held_o
 
 
 def test_a_dataset_with_nothing_unseen_is_refused_where_something_was_held_out():
-    with pytest.raises(TrainingRefusedError, match="none of the rows that the adapter's training held out"):
+    with pytest.raises(TrainingRefusedError, match="none of the rows that the training held out"):
         measured("a", "b")
 
 
@@ -93,6 +93,6 @@ def test_a_dataset_that_changed_without_new_sessions_is_named(trained, held_out,
     rows = measured("a", "k", trained=trained, held_out=held_out)
     origin = Origin(trained=trained, held_out=held_out, fingerprint="then")
     (note,) = rows.notes(origin, "now")
-    assert note.startswith("The dataset has changed since the adapter was trained; ")
+    assert note.startswith("The dataset has changed since the training; ")
     assert note.endswith(end)
     assert not list(rows.notes(origin, "then"))

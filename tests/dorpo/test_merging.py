@@ -84,6 +84,43 @@ def test_it_has_everything_to_chat_and_stops_at_the_end_of_the_turn(tmp_path, ad
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", "merged", "student"]
 
 
+@pytest.fixture
+def whole(tmp_path, student) -> Path:
+    """A student with other weights than it began with."""
+    folder = tmp_path / "whole"
+    trained = load_student(str(student), lora=None)
+    torch.manual_seed(1)
+    for weight in trained.model.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    trained.model.save_pretrained(folder)
+    trained.tokens.tokenizer.save_pretrained(folder)
+    (folder / "metrics.json").write_text(json.dumps({**METRICS, "student": str(student)}))
+    return folder
+
+
+def test_a_student_trained_whole_gets_what_a_merged_one_has(tmp_path, student, whole):
+    (tmp_path / gguf_file.SCRIPT).write_text(CONVERTER)
+    merged = merge(whole, tmp_path / "merged", converter=find_converter(tmp_path))
+    assert merged.gguf is not None
+    assert merged.gguf.read_bytes() == b"GGUF"
+    again = load_student(str(merged.folder), lora=None)
+    expected = logits(load_student(str(whole), lora=None).model)
+    torch.testing.assert_close(logits(again.model), expected, atol=1e-5, rtol=0)
+    generation = json.loads((merged.folder / "generation_config.json").read_text())
+    assert generation["eos_token_id"] == again.tokens.end_of_turn == again.tokens.tokenizer.eos_token_id
+    card = (merged.folder / "README.md").read_text()
+    assert "Every weight was trained" in card
+    assert f"* {student.name} (the student)" in card
+    assert str(tmp_path) not in card
+
+
+def test_a_whole_student_that_does_not_say_its_origin_needs_to_be_told(tmp_path, student, whole):
+    (whole / "metrics.json").unlink()
+    with pytest.raises(MergeRefusedError, match="pass --student"):
+        merge(whole, tmp_path / "merged")
+    merge(whole, tmp_path / "merged", student=str(student))
+
+
 def test_an_adapter_of_another_student_is_refused(tmp_path, adapter):
     other = tmp_path / "other"
     save_student(other)

@@ -1,24 +1,23 @@
-"""What an adapter's folder says about how it came to be."""
+"""What the folder of a training says about how its adapter, or its whole student, came to be."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
 
+from dorpo.trained_folder import NothingTrainedError, holds_whole_student, read_metrics
 from dorpo.training.request import TrainingRefusedError
-
-_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 @frozen(kw_only=True)
 class Origin:
-    """The training behind an adapter, as far as its `metrics.json` tells.
+    """The training behind a folder, as far as its `metrics.json` tells.
 
     Attributes:
-        student: Name of the student it was trained on.
+        full: Whether every weight was trained, so that the folder is a student itself.
+        student: Name of the student it began with.
         fingerprint: Of the rows.
         steps: Optimizer steps it took.
         settings: Of the training, named like the fields of `TrainingRequest`.
@@ -26,6 +25,7 @@ class Origin:
         trained: Sessions it saw; None when that was not written down.
     """
 
+    full: bool = False
     student: str | None = None
     fingerprint: str | None = None
     steps: int | None = None
@@ -35,19 +35,19 @@ class Origin:
 
 
 def read_origin(folder: Path) -> Origin:
-    """Look into an adapter's folder.
+    """Look into a training's folder.
 
     Raises:
-        TrainingRefusedError: It holds no adapter, or its `metrics.json` is broken.
+        TrainingRefusedError: It holds nothing trained, or its `metrics.json` is broken.
     """
-    missing = [name for name in _FILES if not (folder / name).is_file()]
-    if missing:
-        raise TrainingRefusedError(
-            f"There is no adapter in {folder} ({missing[0]} is missing): give a folder that a training wrote."
-        )
     try:
-        told = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        full = holds_whole_student(folder)
+    except NothingTrainedError as error:
+        raise TrainingRefusedError(str(error)) from error
+    try:
+        told = read_metrics(folder)
         return Origin(
+            full=full,
             student=told.get("student"),
             fingerprint=told.get("dataset_sha256"),
             steps=told.get("last_step"),
@@ -55,11 +55,9 @@ def read_origin(folder: Path) -> Origin:
             held_out=_sessions(told.get("held_out_sessions")),
             trained=_sessions(told.get("trained_sessions")),
         )
-    except FileNotFoundError:
-        return Origin()
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise TrainingRefusedError(
-            f"The file {folder / 'metrics.json'} cannot be read: remove it, or train the adapter again."
+            f"The file {folder / 'metrics.json'} cannot be read: remove it, or train again."
         ) from error
 
 

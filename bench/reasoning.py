@@ -26,10 +26,10 @@ from typing import Any
 from attrs import define, evolve, field
 
 from dorpo.regions import Kind, find_regions
-from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.agents import Agent, Agents, ask
 from precision_shaking.sape.embedded.models import DEFAULT_MODEL
 from precision_shaking.sape.evaluation import FEEDBACK, read_feedbacks
+from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.teachers import Teacher, connect, parse_teacher
 
 WAYS: Mapping[str, bool] = {"direct": False, "reasoned": True}

@@ -38,8 +38,8 @@ from attrs import define, field, frozen
 from dorpo.softlabels import TokenScore
 from dorpo.store import Store
 from precision_shaking.sape import events as e
-from precision_shaking.sape.adapter import Messages
 from precision_shaking.sape.channel import DirectChannel
+from precision_shaking.sape.exchange import Messages
 from precision_shaking.sape.session import Session
 from precision_shaking.sape.teachers import Teacher, connect, parse_teacher
 from precision_shaking.sape.wire import AnswerParams, HelpParams, StartParams

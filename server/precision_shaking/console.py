@@ -15,6 +15,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from precision_shaking.sape import events as e
+from precision_shaking.sape.event_json import to_json
 from precision_shaking.sape.instances import filesets
 from precision_shaking.sape.vocabulary import DecidedBy, SessionStatus
 
@@ -44,7 +45,7 @@ class JsonView:
 
     def show(self, event: e.SessionEvent) -> None:
         """Write the event."""
-        self.stream.write(json.dumps(e.to_json(event), ensure_ascii=False) + "\n")
+        self.stream.write(json.dumps(to_json(event), ensure_ascii=False) + "\n")
         self.stream.flush()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import re
 import tempfile
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from attrs import define
+
+from precision_shaking.merge import opcodes
 
 _BOM = "\ufeff"
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
@@ -97,13 +98,13 @@ def like(raw: str, text: str) -> str:
     new = _LINE.findall(text)
     usual = "\r\n" if 2 * sum(line.endswith("\r\n") for line in old) > len(old) else "\n"
     bare = [line.rstrip("\r\n") for line in old]
-    matcher = difflib.SequenceMatcher(None, bare, [line.rstrip("\r\n") for line in new], autojunk=False)
     lines: list[str] = []
-    for kind, old_from, old_to, new_from, new_to in matcher.get_opcodes():
-        if kind == "equal":
-            lines += old[old_from:old_to]
-        else:
-            lines += [line.rstrip("\r\n") + usual for line in new[new_from:new_to]]
+    position = 0
+    for old_from, old_to, new_from, new_to in opcodes(bare, [line.rstrip("\r\n") for line in new]):
+        lines += old[position:old_from]
+        lines += [line.rstrip("\r\n") + usual for line in new[new_from:new_to]]
+        position = old_to
+    lines += old[position:]
     # The old last line may have had no end and stand elsewhere now.
     ended = [line if line.endswith("\n") else line + usual for line in lines]
     joined = "".join(ended)

@@ -21,7 +21,7 @@ from precision_shaking.answers import STOP, Answers, NoAnswerError, ScriptedAnsw
 from precision_shaking.console import JsonView, TerminalView, View, visible
 from precision_shaking.document import Document, DocumentError
 from precision_shaking.documents import Documents, named_files
-from precision_shaking.lsp.merge import merge
+from precision_shaking.merge import merge
 from precision_shaking.sape import events as e
 from precision_shaking.sape import wire
 from precision_shaking.sape.instances.catalogue import DEFAULT, choose

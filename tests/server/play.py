@@ -10,6 +10,7 @@ from scripted_teacher import instruct, plan
 
 from dorpo.store import Store
 from precision_shaking.sape import events as e
+from precision_shaking.sape.event_json import to_json
 from precision_shaking.sape.retrying import Patience
 from precision_shaking.sape.session import Session
 from precision_shaking.sape.teachers import connect, parse_teacher
@@ -65,7 +66,7 @@ class Play(Audience):
 
     def told(self):
         """Every event as the engine's client gets it."""
-        return json.dumps([e.to_json(event) for event in self.events])
+        return json.dumps([to_json(event) for event in self.events])
 
     def check_what_always_holds(self):
         """The user's file is as it was, the session has an end, and the dataset is what was told of it."""

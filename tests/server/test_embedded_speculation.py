@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dorpo.rendering import parse_response, render_prompt, render_response, to_messages
-from precision_shaking.sape.adapter import Exchange, WorkerAdapter
+from precision_shaking.sape.adapter import WorkerAdapter
 from precision_shaking.sape.agents import Agents
 from precision_shaking.sape.embedded import embedded_lm
 from precision_shaking.sape.embedded.errors import AbortedError
@@ -20,6 +20,7 @@ from precision_shaking.sape.embedded.models import DEFAULT_MODEL
 from precision_shaking.sape.embedded.runtime import Decoded, ModelOptions, Runtime
 from precision_shaking.sape.embedded.sampling import Settings
 from precision_shaking.sape.embedded.worker import worker_for
+from precision_shaking.sape.exchange import Exchange
 
 pytestmark = pytest.mark.embedded
 

@@ -6,7 +6,6 @@ import pytest
 from scripted_teacher import ScriptedTeacher, verdict
 
 from precision_shaking.cli import main
-from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.agents import Agents, ask
 from precision_shaking.sape.evaluation import (
     READINGS,
@@ -16,6 +15,7 @@ from precision_shaking.sape.evaluation import (
     evaluate,
     read_feedbacks,
 )
+from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.teachers import connect, parse_teacher
 
 LINE = {"text": "fine", "language": "en", "tone": "curt", "verdict": "accepted", "step": "go on"}

@@ -8,7 +8,8 @@ import pytest
 from precision_shaking.lsp import protocol
 from precision_shaking.lsp.codec import WireFormatError, from_wire, to_wire
 from precision_shaking.lsp.rpc import OUR_PREFIX
-from precision_shaking.sape.events import SessionEvent, from_json, to_json
+from precision_shaking.sape.event_json import from_json, to_json
+from precision_shaking.sape.events import SessionEvent
 from precision_shaking.settings import Settings
 
 SAMPLES = Path(__file__).parents[1] / "protocol"

@@ -11,6 +11,7 @@ from scripted_teacher import ODD, ScriptedTeacher, answer, plan, verdict, work
 
 from precision_shaking.console import TerminalView
 from precision_shaking.sape import events as e
+from precision_shaking.sape.event_json import to_json
 from tests.server.play import ACCEPT, NEW, ONE_STEP, REDO, one_sentence
 
 
@@ -83,7 +84,7 @@ async def test_b11_bytes_that_are_no_text_become_visible_and_have_no_soft_labels
     with ScriptedTeacher({**ONE_STEP, "worker": [reply]}) as teacher:
         played = await play(ACCEPT).run(teacher)
     assert [event.script for event in played.of(e.ProposalReady)] == [script]
-    assert json.dumps([e.to_json(event) for event in played.events], ensure_ascii=False).encode()
+    assert json.dumps([to_json(event) for event in played.events], ensure_ascii=False).encode()
     assert [row.chosen_soft_labels for row in played.store.rows()] == [None]
 
 

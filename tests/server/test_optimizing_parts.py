@@ -10,9 +10,10 @@ import pytest
 from scripted_teacher import ScriptedTeacher, work
 
 from dorpo.store import HarvestedAttempt, HarvestedStep
-from precision_shaking.sape.adapter import Exchange, WorkerAdapter
+from precision_shaking.sape.adapter import WorkerAdapter
 from precision_shaking.sape.agents import Agents
 from precision_shaking.sape.channel import Call, DirectChannel
+from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.optimizing.comparing import MIN_EXAMPLES, compare, interval
 from precision_shaking.sape.optimizing.compiling import choose_demos
 from precision_shaking.sape.optimizing.data import MIN_TRAIN, Example, Rejected, examples, split

@@ -5,8 +5,8 @@ from __future__ import annotations
 from scripted_teacher import ScriptedTeacher, instruct, work
 
 from dorpo.rendering import parse_response, region_request
-from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.agents import Agents, ask
+from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.teachers import connect, parse_teacher
 from tests.server.play import NEW, OLD
 from tests.server.test_session_regions import HELLO, INSTRUCTION, SCRIPT

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from precision_shaking.sape.adapter import Exchange
+from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.prices import Price, cost_usd, find_price, price_table
 from precision_shaking.sape.wire import TeacherAccess
 

@@ -16,6 +16,7 @@ from scripted_teacher import ScriptedTeacher, instruct, plan, work
 
 from precision_shaking.sape import events as e
 from precision_shaking.sape import wire
+from precision_shaking.sape.event_json import UnknownEventError, from_json, to_json
 from precision_shaking.sape.process import EngineError, EngineProcess
 
 ONE_STEP = {"planner": [plan("say hello")], "lead": [instruct("Print hello.")]}
@@ -262,12 +263,12 @@ def test_events_survive_the_wire():
         e.AgentStarted("planner", "t", None, None),
         e.HelpNeeded(0, "x", ("retry",), "a\n", "b\n"),
     ):
-        data = json.loads(json.dumps(e.to_json(event)))
+        data = json.loads(json.dumps(to_json(event)))
         assert data["kind"] == event.kind
-        assert e.from_json({**data, "new_in_a_later_version": 1}) == event
+        assert from_json({**data, "new_in_a_later_version": 1}) == event
 
 
 @pytest.mark.parametrize("data", [{}, {"kind": "party"}, {"kind": "plan_ready"}])
 def test_what_is_no_event_is_refused(data):
-    with pytest.raises(e.UnknownEventError):
-        e.from_json(data)
+    with pytest.raises(UnknownEventError):
+        from_json(data)

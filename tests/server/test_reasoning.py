@@ -11,8 +11,8 @@ from scripted_teacher import ScriptedTeacher, instruct, plan, verdict, work
 from dorpo.cli import main
 from dorpo.store import AGENTS
 from precision_shaking.sape import events as e
-from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.agents import Agents, ask
+from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.instances.catalogue import default
 from precision_shaking.sape.instances.declaration import AgentPart
 from precision_shaking.sape.optimizing.equipping import equip

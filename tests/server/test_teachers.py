@@ -9,8 +9,8 @@ import pytest
 from scripted_teacher import ScriptedTeacher, instruct
 
 from dorpo.softlabels import TokenScore
-from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.agents import Agents, ask
+from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.recorder import soft_labels
 from precision_shaking.sape.teachers import TeacherError, connect, parse_teacher
 from precision_shaking.sape.wire import TeacherAccess

@@ -9,8 +9,8 @@ from attrs import frozen
 
 from precision_shaking.lsp.documents import normalise, plan_edits
 from precision_shaking.lsp.editing import Change, apply, listed
-from precision_shaking.lsp.merge import merge
 from precision_shaking.lsp.places import Live, Place, standing
+from precision_shaking.merge import merge
 
 if TYPE_CHECKING:
     from precision_shaking.lsp.server import Server

@@ -12,7 +12,7 @@ from attrs import frozen
 from lsprotocol import types
 from pygls.workspace import PositionCodec, TextDocument, Workspace
 
-from precision_shaking.lsp.merge import opcodes, split
+from precision_shaking.merge import opcodes, split
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _EOL = re.compile(r"\r\n|\r|\n")

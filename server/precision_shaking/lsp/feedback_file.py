@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from precision_shaking.lsp.merge import split
+from precision_shaking.merge import split
 from precision_shaking.sape.vocabulary import Verdict
 
 SCISSORS = "---------- write above this line and save ----------"

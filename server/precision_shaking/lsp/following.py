@@ -14,6 +14,7 @@ from precision_shaking.lsp.activity import Activity
 from precision_shaking.lsp.applying import Written, bring_in
 from precision_shaking.lsp.places import standing
 from precision_shaking.lsp.rpc import RefusedError
+from precision_shaking.sape.event_json import to_json
 from precision_shaking.sape.events import (
     FeedbackRead,
     HelpNeeded,
@@ -24,7 +25,6 @@ from precision_shaking.sape.events import (
     SessionFinished,
     StepAccepted,
     StepRestored,
-    to_json,
 )
 from precision_shaking.sape.vocabulary import DecidedBy
 

@@ -22,8 +22,9 @@ from dspy.utils.exceptions import (
 )
 
 from dorpo.rendering import MAX_WHOLE_LINES, SYSTEM_PROMPT
-from precision_shaking.sape.adapter import REASONING, Exchange, MarkerAdapter, Respond, WorkerAdapter
+from precision_shaking.sape.adapter import REASONING, MarkerAdapter, WorkerAdapter
 from precision_shaking.sape.embedded.grammar import Choice, Code, Field, Line, Lines
+from precision_shaking.sape.exchange import Exchange, Respond
 from precision_shaking.sape.explaining import explain
 from precision_shaking.sape.formats import excerpt, whole_characters
 from precision_shaking.sape.instances.catalogue import default

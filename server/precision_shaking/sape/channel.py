@@ -8,8 +8,8 @@ from typing import Protocol
 from attrs import frozen
 
 from dorpo.softlabels import TokenScore
-from precision_shaking.sape.adapter import Exchange, Messages
 from precision_shaking.sape.agents import Agent, Reply, ask
+from precision_shaking.sape.exchange import Exchange, Messages
 from precision_shaking.sape.prices import cost_usd
 from precision_shaking.sape.rescoring import score
 from precision_shaking.sape.teachers import Teacher

@@ -13,10 +13,10 @@ from attrs import define, field
 
 from precision_shaking.sape import events as e
 from precision_shaking.sape import happenings as h
-from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.agents import Agent, Agents, Reply
 from precision_shaking.sape.briefing import lead_inputs, planner_inputs
 from precision_shaking.sape.channel import Call, Channel
+from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.formats import FieldStream
 from precision_shaking.sape.instances.documents import DocumentFaultError
 from precision_shaking.sape.recorder import Recorder

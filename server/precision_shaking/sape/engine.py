@@ -19,6 +19,7 @@ from attrs import asdict, define, field
 from dorpo.store import default_path
 from precision_shaking.sape import events, wire
 from precision_shaking.sape.environment import quieten
+from precision_shaking.sape.event_json import to_json
 
 if TYPE_CHECKING:
     from precision_shaking.sape.opening import Opened
@@ -189,7 +190,7 @@ class Engine:
         return open_session(params, self._emit)
 
     def _emit(self, event: events.SessionEvent) -> None:
-        self._send({"method": "event", "params": events.to_json(event)})
+        self._send({"method": "event", "params": to_json(event)})
 
     async def _run(self, session: Session) -> None:
         try:

@@ -67,8 +67,8 @@ def run_evaluation(args: argparse.Namespace) -> int:
 async def _evaluate(access: TeacherAccess, feedbacks: Sequence[Feedback]) -> Evaluation:
     """Ask the analyzer as a session first asks it: once, greedily. A session would ask again."""
     try:
-        from precision_shaking.sape.adapter import Exchange
         from precision_shaking.sape.agents import Agents, ask
+        from precision_shaking.sape.exchange import Exchange
     except ImportError as error:
         raise TeacherError(
             f"A package is missing ({error.name}): install precision-shaking[agents]."

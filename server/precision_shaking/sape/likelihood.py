@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from precision_shaking.sape.adapter import Exchange, Respond
+from precision_shaking.sape.exchange import Exchange, Respond
 from precision_shaking.sape.teachers import Teacher
 
 _MEANING: Mapping[str, str] = {

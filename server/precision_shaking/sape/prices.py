@@ -17,7 +17,7 @@ from attrs import frozen
 from precision_shaking.sape.wire import TeacherAccess
 
 if TYPE_CHECKING:
-    from precision_shaking.sape.adapter import Exchange
+    from precision_shaking.sape.exchange import Exchange
 
 _TABLE = "model_prices_and_context_window_backup.json"
 _EMBEDDED = "embedded/"

@@ -18,13 +18,8 @@ from typing import Any
 from attrs import define, field
 
 from precision_shaking.sape import wire
-from precision_shaking.sape.events import (
-    SessionEvent,
-    SessionFailed,
-    SessionFinished,
-    UnknownEventError,
-    from_json,
-)
+from precision_shaking.sape.event_json import UnknownEventError, from_json
+from precision_shaking.sape.events import SessionEvent, SessionFailed, SessionFinished
 
 # One line carries a whole script twice (base and proposal), escaped.
 _LINE_LIMIT = 64 * 1024 * 1024

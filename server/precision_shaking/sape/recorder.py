@@ -13,7 +13,7 @@ from dorpo.rendering import region_request, render_answer
 from dorpo.softlabels import TokenScore, agrees
 from dorpo.store import AttemptRecord, AttemptRun, Store, Usage
 from precision_shaking.sape import happenings as h
-from precision_shaking.sape.adapter import Exchange
+from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.execution import Execution
 from precision_shaking.sape.journal import to_json
 from precision_shaking.sape.state import State

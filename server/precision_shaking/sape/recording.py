@@ -18,9 +18,9 @@ import cattrs
 from attrs import asdict, evolve, frozen
 
 from dorpo.softlabels import TokenScore
-from precision_shaking.sape.adapter import Exchange, Messages
 from precision_shaking.sape.agents import Reply, wanted_options
 from precision_shaking.sape.channel import Call, Channel, ChannelError
+from precision_shaking.sape.exchange import Exchange, Messages
 from precision_shaking.sape.retrying import Trouble
 from precision_shaking.sape.teachers import Teacher, TeacherError
 

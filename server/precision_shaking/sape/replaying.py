@@ -9,9 +9,9 @@ from typing import Any, Self
 from attrs import define, field, frozen
 
 from dorpo.softlabels import TokenScore
-from precision_shaking.sape.adapter import Exchange, Messages
 from precision_shaking.sape.agents import Reply, ask, wanted_options
 from precision_shaking.sape.channel import Call, ChannelError
+from precision_shaking.sape.exchange import Exchange, Messages
 from precision_shaking.sape.recording import SCORER, Recorded, read_recording, read_scores, scored_chat
 from precision_shaking.sape.retrying import Patience, Trouble
 from precision_shaking.sape.teachers import Teacher, TeacherError, silent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dorpo.softlabels import TokenScore
-from precision_shaking.sape.adapter import Messages
+from precision_shaking.sape.exchange import Messages
 from precision_shaking.sape.teachers import Teacher
 
 

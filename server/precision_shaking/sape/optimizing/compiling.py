@@ -11,8 +11,8 @@ from typing import Any
 
 import dspy
 
-from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.agents import Agent, Reply, ask
+from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.execution import execute, trim_traceback
 from precision_shaking.sape.instances.declaration import Instance
 from precision_shaking.sape.instances.documents import DocumentFaultError

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, evolve, field
 
 from dorpo.softlabels import TokenScore
-from precision_shaking.sape.adapter import Exchange, Messages
 from precision_shaking.sape.agents import Agent, Reply
 from precision_shaking.sape.channel import Call, Channel
+from precision_shaking.sape.exchange import Exchange, Messages
 from precision_shaking.sape.optimizing.programs import ProgramError, load, without_leftovers
 from precision_shaking.sape.teachers import Teacher
 

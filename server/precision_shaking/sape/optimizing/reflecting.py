@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import dspy
 
-from precision_shaking.sape.adapter import Exchange
 from precision_shaking.sape.agents import Agent, wanted_options
+from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.instances.declaration import Instance
 from precision_shaking.sape.optimizing.compiling import AT_A_TIME, dspy_example, judged
 from precision_shaking.sape.optimizing.data import Example

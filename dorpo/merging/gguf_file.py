@@ -1,4 +1,4 @@
-"""A merged student as a GGUF file, by llama.cpp's own converter."""
+"""A merged student as a GGUF file: what is wanted, and how llama.cpp's own converter makes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+from attrs import frozen
+
 SCRIPT = "convert_hf_to_gguf.py"
+# How weights may be held, as the converter calls it.
+KINDS = ("f16", "q8_0")
+
+
+@frozen
+class Wish:
+    """What file is wanted.
+
+    Attributes:
+        kind: One of KINDS.
+        converter: llama.cpp's script, for models that cannot be written without it; None without one.
+        insist: Whether it makes the others, too.
+    """
+
+    kind: str = "f16"
+    converter: Path | None = None
+    insist: bool = False
 
 
 class ConversionError(Exception):
@@ -33,14 +52,14 @@ def find_converter(llama_cpp: Path | None) -> Path | None:
     return script
 
 
-def name_in(folder: str) -> str:
+def name_in(folder: str, kind: str) -> str:
     """The file's name in a folder of this name."""
-    return f"{folder}-f16.gguf"
+    return f"{folder}-{kind}.gguf"
 
 
-def command(script: Path | str, folder: Path, file: Path) -> list[str]:
+def command(script: Path | str, folder: Path, file: Path, kind: str) -> list[str]:
     """What converts a transformers folder."""
-    return [sys.executable, str(script), str(folder), "--outfile", str(file), "--outtype", "f16"]
+    return [sys.executable, str(script), str(folder), "--outfile", str(file), "--outtype", kind]
 
 
 def spoken(words: list[str]) -> str:
@@ -48,14 +67,14 @@ def spoken(words: list[str]) -> str:
     return shlex.join(words)
 
 
-def convert(script: Path, folder: Path, file: Path) -> None:
+def convert(script: Path, folder: Path, file: Path, kind: str) -> None:
     """Make the file.
 
     Raises:
         ConversionError: The converter failed.
     """
     done = subprocess.run(  # noqa: S603 - the user's own llama.cpp
-        command(script, folder, file), capture_output=True, text=True, check=False
+        command(script, folder, file, kind), capture_output=True, text=True, check=False
     )
     if done.returncode or not file.is_file():
         lines = done.stderr.strip().splitlines()

@@ -17,20 +17,16 @@ from attrs import frozen
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from dorpo.merging import gguf_file
+from dorpo.merging.gguf_file import Wish
+from dorpo.merging.gguf_making import make
 from dorpo.merging.model_card import Card, write_card
-from dorpo.rendering import render_prompt, to_messages
-from dorpo.student import Student, StudentError, load_student
+from dorpo.merging.probing import largest_difference, logits, probes
+from dorpo.student import Student, StudentError, gguf_source, load_student
 from dorpo.tokens import StudentTokens
 from dorpo.trained_folder import NothingTrainedError, holds_whole_student, read_metrics
 
 # Merging rounds once more in float32; a wrong base or a lost layer is off by whole nats.
 TOLERANCE = 1e-3
-_PROBES = (
-    ("Print the sum of the list.", "numbers = [1, 2, 3]\n"),
-    ("Read the file names from the command line.", "import sys\n\nprint(open('a.txt').read())\n"),
-    ("Say what it does.", ""),
-)
 
 
 class MergeRefusedError(Exception):
@@ -45,11 +41,13 @@ class Merged:
         folder: The model.
         difference: Largest difference of a logit between what was trained and this model.
         gguf: The GGUF file inside; None without one.
+        gguf_difference: The same between merged model and GGUF file; None where nobody looked.
     """
 
     folder: Path
     difference: float
-    gguf: Path | None
+    gguf: Path | None = None
+    gguf_difference: float | None = None
 
 
 def merge(
@@ -57,7 +55,7 @@ def merge(
     output: Path,
     *,
     student: str | None = None,
-    converter: Path | None = None,
+    gguf: Wish | None = None,
     tolerance: float = TOLERANCE,
     allow_download: bool = False,
 ) -> Merged:
@@ -67,13 +65,13 @@ def merge(
         trained: The output folder of a training.
         output: A folder that is not there yet, or empty.
         student: What the training began with; None for what its folder says.
-        converter: llama.cpp's script, for a GGUF file as well.
+        gguf: What GGUF file is wanted beside it, where there is a way to make one; None for none.
         tolerance: Largest difference of a logit that is still the same model.
         allow_download: Whether the student may be fetched from the hub.
 
     Raises:
         MergeRefusedError: Folder, student or output do not allow it, or the logits differ.
-        ConversionError: There is no GGUF file, and nothing else either.
+        ConversionError: There is no such GGUF file, and nothing else either.
     """
     full = _check(trained, output)
     metrics = _metrics(trained)
@@ -91,9 +89,11 @@ def merge(
                 f"The merged student's logits differ from those in {trained} by {difference:.2g}, more than "
                 f"{tolerance:g}: check that it was trained from {name}."
             )
-        gguf = _convert(converter, scratch, output.name)
+        made = None
+        if gguf is not None:
+            made = make(scratch, gguf_source(name), gguf, probes(base.tokens), name=output.name)
         end: str = base.tokens.tokenizer.convert_ids_to_tokens(base.tokens.end_of_turn)
-        card = Card(output.name, name, metrics, difference, end, gguf, full)
+        card = Card(output.name, name, metrics, difference, end, made.name if made else None, full)
         (scratch / "README.md").write_text(write_card(card), encoding="utf-8")
         scratch.chmod(0o755)  # temporary folders are private
         if output.is_dir():
@@ -101,7 +101,9 @@ def merge(
         scratch.rename(output)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Merged(output, difference, output / gguf if gguf else None)
+    if made is None:
+        return Merged(output, difference)
+    return Merged(output, difference, output / made.name, made.difference)
 
 
 def _check(trained: Path, output: Path) -> bool:
@@ -144,17 +146,14 @@ def _with_adapter(base: Student, adapter: Path) -> Any:
 
 def _write(tokens: StudentTokens, trained: Any, folder: Path) -> float:
     """Write a student, an adapter merged in; returns by how much it differs once it is loaded again."""
-    prompts = [
-        tokens.prompt(to_messages(render_prompt(instruction, script))) for instruction, script in _PROBES
-    ]
-    expected = _logits(trained, prompts)
+    prompts = probes(tokens)
+    expected = logits(trained, prompts)
     merged = trained.merge_and_unload() if isinstance(trained, PeftModel) else trained
     _end_answers(merged, tokens)
     merged.save_pretrained(folder)
     tokens.tokenizer.save_pretrained(folder)
     again = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    found = _logits(again, prompts)
-    return max(float((a - b).abs().max()) for a, b in zip(expected, found, strict=True))
+    return largest_difference(expected, logits(again, prompts))
 
 
 def _end_answers(model: Any, tokens: StudentTokens) -> None:
@@ -162,17 +161,3 @@ def _end_answers(model: Any, tokens: StudentTokens) -> None:
     model.generation_config.eos_token_id = model.config.eos_token_id = tokens.end_of_turn
     model.config.use_cache = True
     tokens.tokenizer.eos_token = tokens.tokenizer.convert_ids_to_tokens(tokens.end_of_turn)
-
-
-@torch.no_grad()
-def _logits(model: Any, prompts: list[list[int]]) -> list[torch.Tensor]:
-    model.eval()
-    return [model(torch.tensor([ids]), use_cache=False).logits[0].float() for ids in prompts]
-
-
-def _convert(converter: Path | None, folder: Path, name: str) -> str | None:
-    if converter is None:
-        return None
-    file = gguf_file.name_in(name)
-    gguf_file.convert(converter, folder, folder / file)
-    return file

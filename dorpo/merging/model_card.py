@@ -44,7 +44,7 @@ class Card:
 def write_card(card: Card) -> str:
     """The README as Markdown with the hub's metadata at its head."""
     student = _public(card.student)
-    data = _mapping(card.metrics.get("data"))
+    data = _without_folders(_mapping(card.metrics.get("data")))
     teachers = _mapping(data.get("by_teacher"))
     models = {**dict.fromkeys(teachers, "a teacher")}
     for model in _mapping(data.get("by_labeller")):
@@ -66,6 +66,16 @@ def write_card(card: Card) -> str:
         "## Use\n\n" + _use(card),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _without_folders(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The data with teachers' names that anybody may read."""
+    counts = {
+        name: {_public(model): rows for model, rows in models.items()}
+        for name, models in data.items()
+        if name in ("by_teacher", "by_labeller") and isinstance(models, Mapping)
+    }
+    return {**data, **counts}
 
 
 def _data(data: Mapping[str, Any]) -> str:
@@ -131,7 +141,10 @@ def _licence(name: str) -> str:
 
 
 def _public(student: str) -> str:
-    """A folder's last name: where it lies on somebody's machine is nobody's business."""
+    """A folder's or file's last name: where it lies on somebody's machine is nobody's business."""
+    provider, _, file = student.partition("/")
+    if provider == "embedded" and file.endswith(".gguf"):
+        return f"embedded/{Path(file).name}"
     local = Path(student).is_absolute() or student.startswith((".", "~")) or Path(student).exists()
     return Path(student).name if local else student
 

@@ -13,7 +13,7 @@ import torch
 from tiny_student import END, save_student
 
 from dorpo.merging import gguf_file
-from dorpo.merging.gguf_file import ConversionError, find_converter
+from dorpo.merging.gguf_file import ConversionError, Wish, find_converter
 from dorpo.merging.merge import MergeRefusedError, merge
 from dorpo.merging.model_card import Card, write_card
 from dorpo.student import LoraSettings, load_student
@@ -28,7 +28,7 @@ METRICS = {
     "data": {
         "rows": 3,
         "by_reason": {"error": 2, "accepted at once": 1},
-        "by_teacher": {"embedded/smollm2": 2, "openai/some|model": 1},
+        "by_teacher": {"embedded/smollm2": 2, "openai/some|model": 1, "embedded//home/me/mine-f16.gguf": 1},
     },
     "settings": {"beta": 0.1, "seed": 0},
     "before": {"pair_accuracy": 0.5, "kl": None},
@@ -100,7 +100,7 @@ def whole(tmp_path, student) -> Path:
 
 def test_a_student_trained_whole_gets_what_a_merged_one_has(tmp_path, student, whole):
     (tmp_path / gguf_file.SCRIPT).write_text(CONVERTER)
-    merged = merge(whole, tmp_path / "merged", converter=find_converter(tmp_path))
+    merged = merge(whole, tmp_path / "merged", gguf=Wish(converter=find_converter(tmp_path)))
     assert merged.gguf is not None
     assert merged.gguf.read_bytes() == b"GGUF"
     again = load_student(str(merged.folder), lora=None)
@@ -155,6 +155,7 @@ def test_the_card_counts_and_names_terms_but_no_folders(tmp_path, student, adapt
         "| openai/some\\|model | 1 |",
         "* embedded/smollm2 (a teacher): Apache-2.0",
         "* openai/some|model (a teacher): see the provider's terms",
+        "* embedded/mine-f16.gguf (a teacher): see the provider's terms",
         f"* {student.name} (the student): see the provider's terms",
         "| beta | 0.1 |",
         "| pair accuracy | 0.5 | 1 |",
@@ -189,7 +190,7 @@ pathlib.Path(file).write_bytes(b"GGUF")
 
 def test_llama_cpps_converter_makes_a_gguf_beside_it(tmp_path, adapter):
     (tmp_path / gguf_file.SCRIPT).write_text(CONVERTER)
-    merged = merge(adapter, tmp_path / "merged", converter=find_converter(tmp_path))
+    merged = merge(adapter, tmp_path / "merged", gguf=Wish(converter=find_converter(tmp_path)))
     assert merged.gguf == tmp_path / "merged" / "merged-f16.gguf"
     assert merged.gguf.read_bytes() == b"GGUF"
     assert "`merged-f16.gguf`" in (merged.folder / "README.md").read_text()
@@ -198,7 +199,7 @@ def test_llama_cpps_converter_makes_a_gguf_beside_it(tmp_path, adapter):
 def test_a_converter_that_fails_leaves_nothing(tmp_path, adapter):
     (tmp_path / gguf_file.SCRIPT).write_text("raise SystemExit('an unknown architecture')")
     with pytest.raises(ConversionError, match="an unknown architecture"):
-        merge(adapter, tmp_path / "merged", converter=find_converter(tmp_path))
+        merge(adapter, tmp_path / "merged", gguf=Wish(converter=find_converter(tmp_path)))
     assert not (tmp_path / "merged").exists()
     with pytest.raises(ConversionError, match="give the folder of a llama"):
         find_converter(adapter)

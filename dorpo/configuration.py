@@ -50,7 +50,7 @@ class DORPOConfig(TrainingArguments):
             cut; without it, the limit is what the student can read.
         full: A model that is given by name gets adapters, unless this is set. A model that is loaded already
             is trained as it is.
-        qlora: That model is held in four bits below its adapters; CUDA with bitsandbytes only.
+        qlora: That model is held in four bits below its adapters; CUDA and the extra `qlora` only.
         lora_rank: Of these adapters.
         lora_alpha: Of these adapters, whose scale is alpha / rank.
         bf16: Whether to compute in bfloat16; without it, wherever the device is CUDA and can, unless float16

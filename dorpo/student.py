@@ -131,7 +131,10 @@ def quantizing_obstacle(device: str, lora: LoraSettings | PeftConfig | None) -> 
     if device != "cuda" or not torch.cuda.is_available():
         return f"QLoRA needs a CUDA device, and this is {device}: leave --qlora out."
     if importlib.util.find_spec("bitsandbytes") is None:
-        return "QLoRA needs the package bitsandbytes: install it, or leave --qlora out."
+        return (
+            "QLoRA needs bitsandbytes, which is not installed: run pip install 'precision-shaking[qlora]', "
+            "or leave --qlora out."
+        )
     return None
 
 

@@ -43,7 +43,7 @@ def add_adapters(group: Any) -> None:
     """What of the student is trained."""
     _add(group, "lora_rank", "rank of its adapters", **_count())
     _add(group, "lora_alpha", "their scale is alpha / rank", **_count())
-    _add(group, "qlora", "hold the model below them in four bits; CUDA with bitsandbytes")
+    _add(group, "qlora", "hold the model below them in four bits; CUDA and the extra qlora")
 
 
 def add_whole(group: Any) -> None:

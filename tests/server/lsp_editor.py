@@ -16,6 +16,7 @@ from pytest_lsp import LanguageClient
 from pytest_lsp.client import register_lsp_features
 from pytest_lsp.protocol import LanguageClientProtocol
 
+from precision_shaking.lsp import protocol
 from precision_shaking.lsp.rpc import OUR_PREFIX, RawNotification, RawRequest, RawResponse
 
 SERVE = (sys.executable, "-m", "precision_shaking", "serve")
@@ -48,7 +49,7 @@ class _Protocol(LanguageClientProtocol):
     def get_message_type(self, method):
         if not method.startswith(OUR_PREFIX):
             return super().get_message_type(method)
-        return RawNotification if method.endswith(("sessionEvent", "proposal")) else RawRequest
+        return RawNotification if method in protocol.NOTIFICATIONS else RawRequest
 
     def get_result_type(self, method):
         # lsprotocol takes every code action that has a command for the command itself.

@@ -7,6 +7,12 @@ import pytest
 
 from precision_shaking.lsp import protocol
 from precision_shaking.lsp.codec import WireFormatError, from_wire, to_wire
+from precision_shaking.lsp.protocol_resuming import (
+    AbandonSessionParams,
+    OpenSessionsResult,
+    ResumeSessionParams,
+    ResumeSessionResult,
+)
 from precision_shaking.lsp.rpc import OUR_PREFIX
 from precision_shaking.sape.event_json import from_json, to_json
 from precision_shaking.sape.events import SessionEvent
@@ -22,9 +28,9 @@ MESSAGES = {
     protocol.HELP: (protocol.HelpParams, protocol.Nothing),
     protocol.CORRECT: (protocol.CorrectParams, protocol.Nothing),
     protocol.STOP_SESSION: (protocol.StopSessionParams, protocol.Nothing),
-    protocol.OPEN_SESSIONS: (protocol.Nothing, protocol.OpenSessionsResult),
-    protocol.RESUME_SESSION: (protocol.ResumeSessionParams, protocol.ResumeSessionResult),
-    protocol.ABANDON_SESSION: (protocol.AbandonSessionParams, protocol.Nothing),
+    protocol.OPEN_SESSIONS: (protocol.Nothing, OpenSessionsResult),
+    protocol.RESUME_SESSION: (ResumeSessionParams, ResumeSessionResult),
+    protocol.ABANDON_SESSION: (AbandonSessionParams, protocol.Nothing),
     protocol.START_TRAINING: (protocol.StartTrainingParams, protocol.StartTrainingResult),
     protocol.DATASET_STATS: (protocol.Nothing, protocol.DatasetStatsResult),
     protocol.SESSION_EVENT: (protocol.SessionEventParams, None),

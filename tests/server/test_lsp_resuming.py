@@ -165,6 +165,12 @@ async def test_other_editors_are_asked_by_the_server(home, teacher):
         os.kill(engine_of(ed), signal.SIGKILL)
         question = await ed.patiently(ed.questions.get())
         assert question.message == "The engine stopped unexpectedly; the session can be resumed."
+        ed.buttons.put_nowait("Later")
+        [_, resume, _] = await ed.actions(URI)
+        await ed.run(resume["command"]["command"], *resume["command"]["arguments"])
+        await ed.next_proposal()
+        os.kill(engine_of(ed), signal.SIGKILL)
+        await ed.patiently(ed.questions.get())
         ed.buttons.put_nowait("Resume")
         assert (await ed.next_proposal())["step"] == 0
 

@@ -1,7 +1,8 @@
 """The wire contract with an editor: every message of ours, once; `extension/src/protocol.ts` mirrors it.
 
-Names are snake_case here and camelCase on the wire. Inside a session event the engine's own names stay as
-they are. One sample of each message lies under `tests/protocol/`, and both test suites read them.
+All methods are named here; the messages about sessions that broke off are in `protocol_resuming`. Names are
+snake_case here and camelCase on the wire; inside a session event the engine's own stay as they are. Of each
+message a sample lies under `tests/protocol/`, which both test suites read.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ DATASET_STATS = "precisionShaking/datasetStats"
 # Notifications of the server
 SESSION_EVENT = "precisionShaking/sessionEvent"
 PROPOSAL = "precisionShaking/proposal"
+NOTIFICATIONS = (SESSION_EVENT, PROPOSAL)
 
 # Requests of the server
 API_KEY = "precisionShaking/apiKey"
@@ -166,59 +168,6 @@ class CorrectParams:
 @frozen
 class StopSessionParams:
     """`stopSession`: end the session; its open proposal is never a label."""
-
-    session: str
-
-
-@frozen
-class OpenSession:
-    """A session that broke off, and can be resumed or given up.
-
-    Attributes:
-        uri: Its document's URI.
-        created_at: When it began, ISO 8601 in UTC.
-        step: Index of the step it stopped at, -1 before there was a plan.
-        steps: Number of steps in the plan.
-        text: What that step is to do.
-        teachers: The pool it was started with.
-        problem: Why it can only be given up, in a sentence; empty when it can be resumed.
-    """
-
-    session: str
-    uri: str
-    request: str
-    created_at: str
-    step: int
-    steps: int
-    text: str
-    teachers: tuple[str, ...]
-    problem: str
-
-
-@frozen
-class OpenSessionsResult:
-    """The answer to `openSessions`: the sessions that broke off, the newest first, without running ones."""
-
-    sessions: tuple[OpenSession, ...]
-
-
-@frozen
-class ResumeSessionParams:
-    """`resumeSession`: go on with a session on its open document; its plan and proposal are told again."""
-
-    session: str
-
-
-@frozen
-class ResumeSessionResult:
-    """The answer to `resumeSession`."""
-
-    session: str
-
-
-@frozen
-class AbandonSessionParams:
-    """`abandonSession`: give up a session that broke off; what was accepted stays."""
 
     session: str
 

@@ -12,9 +12,9 @@ from attrs import evolve
 from lsprotocol import types
 from pygls.uris import to_fs_path
 
-from precision_shaking.lsp import protocol
 from precision_shaking.lsp.dataset import run_module
 from precision_shaking.lsp.launching import key_of, launch
+from precision_shaking.lsp.protocol_resuming import OpenSession
 from precision_shaking.lsp.rpc import RefusedError
 from precision_shaking.sape import wire
 from precision_shaking.sape.process import EngineProcess
@@ -27,7 +27,7 @@ _RESUME, _ABANDON, _LATER = "Resume", "Abandon", "Later"
 _ANY: Sequence[str] = (_RESUME, _ABANDON, _LATER)
 
 
-async def open_sessions(server: Server) -> tuple[protocol.OpenSession, ...]:
+async def open_sessions(server: Server) -> tuple[OpenSession, ...]:
     """The sessions that wait to be resumed, the newest first.
 
     Raises:
@@ -60,7 +60,7 @@ async def resume(server: Server, uid: str) -> Session:
             # As the editor writes it: the command line names files by their paths.
             return evolve(await engine.resume(params), document=found.uri)
 
-        session = await launch(server, begin, offer)
+        session = await launch(server, begin, offer_again)
     finally:
         server.sessions.release(found.uri)
     server.waiting.pop(found.uri, None)
@@ -104,6 +104,13 @@ def offer_on(server: Server, uri: str) -> None:
     server.run_task(offer(server, session.session, question, titles), "offer to resume a session")
 
 
+async def offer_again(server: Server, uid: str, why: str) -> None:
+    """Offer a session that broke off just now; put off, it waits as those of an earlier editor do."""
+    server.offered.add(uid)
+    await look(server)
+    await offer(server, uid, why)
+
+
 async def offer(server: Server, uid: str, question: str, titles: Sequence[str] = _ANY) -> None:
     """Ask whether to go on with a session; no answer leaves it waiting."""
     buttons = [types.MessageActionItem(title) for title in titles]
@@ -116,10 +123,10 @@ async def offer(server: Server, uid: str, question: str, titles: Sequence[str] =
         await abandon(server, uid)
 
 
-async def _listed(server: Server, *uid: str) -> tuple[protocol.OpenSession, ...]:
+async def _listed(server: Server, *uid: str) -> tuple[OpenSession, ...]:
     listed = json.loads(await run_module(server, "precision_shaking", "sessions", "--json", *uid))
     return tuple(
-        protocol.OpenSession(
+        OpenSession(
             session=item["session"],
             uri=_uri(item["document"]),
             request=item["request"],

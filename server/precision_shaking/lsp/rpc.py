@@ -81,7 +81,7 @@ class Protocol(LanguageServerProtocol):
         if not method.startswith(OUR_PREFIX):
             found: type[Any] | None = super().get_message_type(method)
             return found
-        return RawNotification if method in (protocol.SESSION_EVENT, protocol.PROPOSAL) else RawRequest
+        return RawNotification if method in protocol.NOTIFICATIONS else RawRequest
 
     def get_result_type(self, method: str) -> type[Any] | None:  # type: ignore[override]
         """Ours stay JSON."""

@@ -16,7 +16,7 @@ from precision_shaking.lsp.codec import to_wire
 from precision_shaking.lsp.documents import Document
 from precision_shaking.lsp.editing import Watch
 from precision_shaking.lsp.feedback_file import FeedbackFiles
-from precision_shaking.lsp.protocol import OpenSession
+from precision_shaking.lsp.protocol_resuming import OpenSession
 from precision_shaking.lsp.rpc import Protocol, RefusedError
 from precision_shaking.lsp.sessions import Sessions
 from precision_shaking.sape.process import EngineError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from precision_shaking.lsp import protocol
 from precision_shaking.lsp.choosing import fitting, instance_for, workspace_of_document
 from precision_shaking.lsp.launching import key_of, launch
-from precision_shaking.lsp.resuming import offer
+from precision_shaking.lsp.resuming import offer_again
 from precision_shaking.lsp.rpc import RefusedError, request
 from precision_shaking.lsp.server import Server
 from precision_shaking.lsp.sessions import Session
@@ -77,7 +77,7 @@ async def start_session(server: Server, params: protocol.StartSessionParams) -> 
             workspace=str(workspace) if workspace else None,
         )
 
-        return await launch(server, lambda engine: engine.begin(start), offer)
+        return await launch(server, lambda engine: engine.begin(start), offer_again)
     finally:
         server.sessions.release(params.uri)
 

@@ -22,15 +22,10 @@ async function stuck(...answers: unknown[]): Promise<void> {
 
 beforeEach(async () => {
   stage = newStage();
-  await stage.run("start", undefined, "greet the world");
-  stage.server.event({ kind: "plan_ready", steps: ["greet", "document"] });
-  stage.server.event({ kind: "step_started", step: 0, text: "greet" });
+  await stage.begin("greet", "document");
 });
 
-afterEach(async () => {
-  stage.close();
-  await settled();
-});
+afterEach(() => stage.close());
 
 describe("the question how to go on", () => {
   test("stands when it is put off, and comes back", async () => {

@@ -12,17 +12,12 @@ let stage: Stage;
 
 beforeEach(async () => {
   stage = newStage();
-  await stage.run("start", undefined, "greet the world");
-  stage.server.event({ kind: "plan_ready", steps: ["greet", "document"] });
-  stage.server.event({ kind: "step_started", step: 0, text: "greet" });
+  await stage.begin("greet", "document");
   stage.server.propose();
   await settled();
 });
 
-afterEach(async () => {
-  stage.close();
-  await settled();
-});
+afterEach(() => stage.close());
 
 /** The engine tells how the user's answer was understood. */
 async function read(verdict: string, by: string): Promise<void> {

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, test, type TestContext } from "node:te
 import type { SessionEvent } from "../src/events";
 import { pauseText } from "../src/wording";
 import { helpNeeded, SESSION } from "./fakeServer";
-import { newStage, settled, type Stage } from "./stage";
+import { newStage, type Stage } from "./stage";
 
 const WHY = "openai/gpt-4o gets too many requests: wait 12 seconds, or add another teacher.";
 const PAUSE = { kind: "teacher_waiting", teacher: "openai/gpt-4o", seconds: 11.6, why: WHY, trouble: "busy" } as const;
@@ -18,16 +18,11 @@ let stage: Stage;
 beforeEach(async (context) => {
   (context as TestContext).mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
   stage = newStage();
-  await stage.run("start", undefined, "greet");
-  stage.server.event({ kind: "plan_ready", steps: ["greet"] });
-  stage.server.event({ kind: "step_started", step: 0, text: "greet" });
+  await stage.begin("greet");
   stage.server.event(ASKED);
 });
 
-afterEach(async () => {
-  stage.close();
-  await settled();
-});
+afterEach(() => stage.close());
 
 function status(): string {
   const { text, visible } = stage.editor.statusItem;

@@ -33,9 +33,7 @@ async function begun(sessions: unknown[], ...answers: unknown[]): Promise<void> 
   await settled();
 }
 
-afterEach(() => {
-  stage.close();
-});
+afterEach(() => stage.close());
 
 describe("a session whose document is open", () => {
   test("is offered when the extension starts, and resumed", async () => {
@@ -112,9 +110,7 @@ describe("the command", () => {
 describe("a session that breaks off", () => {
   beforeEach(async () => {
     await begun([]);
-    await stage.run("start", undefined, "greet");
-    stage.server.event({ kind: "plan_ready", steps: ["greet", "say bye"] });
-    stage.server.event({ kind: "step_started", step: 0, text: "greet" });
+    await stage.begin("greet", "say bye");
     stage.server.propose();
     await settled();
   });

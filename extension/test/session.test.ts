@@ -14,16 +14,11 @@ beforeEach(() => {
   stage = newStage();
 });
 
-afterEach(async () => {
-  stage.close();
-  await settled();
-});
+afterEach(() => stage.close());
 
 /** Start a session and have its first proposal shown. */
 async function proposed(): Promise<void> {
-  await stage.run("start", undefined, "greet the world");
-  stage.server.event({ kind: "plan_ready", steps: ["greet", "document"] });
-  stage.server.event({ kind: "step_started", step: 0, text: "greet" });
+  await stage.begin("greet", "document");
   stage.server.propose();
   await settled();
 }
@@ -47,7 +42,7 @@ describe("starting", () => {
   });
 
   test("a folder that is not trusted gets no session and no server", async () => {
-    stage.close();
+    await stage.close();
     stage = newStage((editor) => {
       editor.trusted = false;
     });
@@ -256,9 +251,7 @@ describe("while agents work", () => {
   /** Have the agents at work, on a clock that the test moves. */
   async function begin(context: TestContext): Promise<void> {
     context.mock.timers.enable({ apis: ["setTimeout"] });
-    await stage.run("start", undefined, "greet");
-    stage.server.event({ kind: "plan_ready", steps: ["greet"] });
-    stage.server.event({ kind: "step_started", step: 0, text: "greet" });
+    await stage.begin("greet");
     stage.server.event(working);
   }
 

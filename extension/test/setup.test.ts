@@ -18,10 +18,7 @@ beforeEach(() => {
   });
 });
 
-afterEach(async () => {
-  stage.close();
-  await settled();
-});
+afterEach(() => stage.close());
 
 describe("API keys", () => {
   test("a key belongs to a provider, or to the address it was given for", () => {
@@ -100,7 +97,7 @@ describe("training", () => {
 
 describe("the server", () => {
   test("starts with the first script, and not with another document", async () => {
-    stage.close();
+    await stage.close();
     stage = newStage();
     stage.editor.documents.length = 0;
     await settled();
@@ -146,7 +143,7 @@ describe("the server", () => {
   });
 
   test("a start that failed is told once, and tried again when something is wanted", async () => {
-    stage.close();
+    await stage.close();
     stage = newStage((editor, server) => {
       server.failure = new NoServerError("No Python has the package.");
       editor.answers = ["Choose Interpreter", undefined];

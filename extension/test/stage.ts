@@ -14,7 +14,10 @@ export interface Stage {
   readonly script: FakeDocument;
   /** Run a command, as a button or the palette does. */
   run(name: string, ...args: unknown[]): Promise<void>;
-  close(): void;
+  /** Begin a session with these steps, as far as its first one. */
+  begin(...steps: readonly string[]): Promise<void>;
+  /** To be waited for, so that nothing happens in the next test. */
+  close(): Promise<void>;
 }
 
 /** Everything wired, and a script open in front. `prepare` may change the editor before. */
@@ -25,15 +28,22 @@ export function newStage(prepare: (editor: FakeEditor, server: FakeServer) => vo
   const subscriptions: { dispose(): unknown }[] = [];
   wire(contextOf(editor, subscriptions), () => server.launch);
   const script = editor.open(Uri.parse(URI), "print('hello')\n");
+  const run = async (name: string, ...args: unknown[]): Promise<void> => {
+    await editor.commands.get(`precisionShaking.${name}`)?.(...args);
+  };
   return {
     editor,
     server,
     script,
-    run: async (name, ...args) => {
-      await editor.commands.get(`precisionShaking.${name}`)?.(...args);
+    run,
+    begin: async (...steps) => {
+      await run("start", undefined, "greet the world");
+      server.event({ kind: "plan_ready", steps: [...steps] });
+      server.event({ kind: "step_started", step: 0, text: steps[0] ?? "" });
     },
-    close: () => {
+    close: async () => {
       subscriptions.forEach((subscription) => subscription.dispose());
+      await settled();
     },
   };
 }

@@ -11,6 +11,18 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 
 @pytest.fixture
+def home(tmp_path):
+    """A data folder of the server's own."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def uri(tmp_path):
+    """A document to work on."""
+    return (tmp_path / "greet.py").as_uri()
+
+
+@pytest.fixture
 def play(tmp_path, capfd, caplog):
     """Makes one play; when the test is over, checks what holds after every fault."""
     from tests.server.play import Play

@@ -121,16 +121,6 @@ async def _next(events, kind):
     return event
 
 
-@pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def uri(tmp_path):
-    return (tmp_path / "greet.py").as_uri()
-
-
 async def test_an_editor_corrects_a_running_session_and_one_that_is_over(home, uri):
     with teacher("redo", "accepted") as server:
         async with editor(home, teachers=[server.teacher()]) as ed:

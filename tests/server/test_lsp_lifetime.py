@@ -14,11 +14,6 @@ from tests.server.lsp_editor import CAPABILITIES, PATIENCE, SERVE, editor, wait_
 URI = "file:///greet.py"
 
 
-@pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
-
-
 def _slow_teacher():
     reply = {"content": work("print()"), "delay": 600}
     return ScriptedTeacher({"planner": [plan("wait")], "lead": [instruct("Wait.")], "worker": [reply]})

@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 
 import attrs
-import pytest
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pygls.uris import to_fs_path
@@ -15,16 +14,6 @@ from tests.server.lsp_editor import CAPABILITIES, PATIENCE, editor, rows
 BASE = "print('hello')\n"
 FIRST = "print('hello')\nprint('bye')\n"
 SECOND = "print('hello')\nprint('BYE')\n"
-
-
-@pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def uri(tmp_path):
-    return (tmp_path / "greet.py").as_uri()
 
 
 def _teacher(*scripts, **queues):

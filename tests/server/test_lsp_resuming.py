@@ -24,11 +24,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the engin
 
 
 @pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
-
-
-@pytest.fixture
 def teacher():
     said = {
         "planner": [plan("greet the world", "say farewell")],

@@ -15,11 +15,6 @@ from tests.server.lsp_editor import PATIENCE, editor
 URI = "file:///greet.py"
 
 
-@pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
-
-
 async def _error(awaitable):
     with pytest.raises(JsonRpcException) as caught:
         await awaitable

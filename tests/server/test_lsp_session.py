@@ -11,16 +11,6 @@ SECOND = "print('hello')\nprint('BYE')\n"
 START = types.Range(types.Position(0, 0), types.Position(0, 0))
 
 
-@pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def uri(tmp_path):
-    return (tmp_path / "greet.py").as_uri()
-
-
 def _teacher(*scripts, steps=("say goodbye",), **queues):
     works = [work(script) for script in scripts]
     return ScriptedTeacher(

@@ -15,11 +15,6 @@ from tests.server.lsp_editor import editor, wait_for_end
 URI = "file:///greet.py"
 
 
-@pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
-
-
 @pytest.fixture(scope="module")
 def tiny_student(tmp_path_factory):
     return save_student(tmp_path_factory.mktemp("student"))

@@ -1,6 +1,5 @@
 """One session through the real server that has everything a session can have, and the rows that it leaves."""
 
-import pytest
 from scripted_teacher import ScriptedTeacher, instruct, plan, work
 
 from tests.server.lsp_editor import editor, rows
@@ -14,11 +13,6 @@ TWO = "print('hello, you')\nprint('bye, you')\n"
 MINE = "print('hello, you')\nprint('farewell')\n"
 THREE = "print('hello, you')\nprint('farewell')\nprint('again')\n"
 STEPS = ("greet somebody", "say goodbye", "start over")
-
-
-@pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
 
 
 async def test_three_steps_leave_exactly_the_rows_of_the_design(home, tmp_path):

@@ -258,8 +258,7 @@ class ProposalParams:
     """`proposal`: a script waits for the user's answer; the same attempt may come again with another base.
 
     Attributes:
-        step: Index of the step, from 0.
-        steps: Number of steps in the plan.
+        step: Index of the step, from 0, of `steps` in the plan.
         cycle: Cycle within the step, from 1.
         base: The left side of the diff: what the document held when the proposal was made, or holds now.
         proposed: The right side of the diff.

@@ -79,6 +79,11 @@ export class Review {
     return this.inTurn(async () => {
       await closeTabs(diffTabs((shown) => belongsTo(shown, session)));
       this.files.forget(session);
+      for (const place of this.proposed.keys()) {
+        if (belongsTo(vscode.Uri.parse(place), session)) {
+          this.proposed.delete(place);
+        }
+      }
     });
   }
 

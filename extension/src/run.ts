@@ -25,15 +25,16 @@ export function run(command: string, args: readonly string[], options: RunOption
       windowsHide: true,
     });
     const output: string[] = [];
-    const take = (chunk: Buffer): void => {
-      const text = chunk.toString("utf8");
+    const take = (text: string): void => {
       output.push(text);
       for (const line of text.split("\n").filter((piece) => piece.trim() !== "")) {
         options.onLine?.(line);
       }
     };
-    child.stdout.on("data", take);
-    child.stderr.on("data", take);
+    for (const stream of [child.stdout, child.stderr]) {
+      // A chunk may end in the middle of a character.
+      stream.setEncoding("utf8").on("data", take);
+    }
     child.once("error", reject);
     child.once("close", (code, signal) => {
       if (code === null) {

@@ -86,8 +86,8 @@ def _teachers(value: Any) -> tuple[str, ...]:
 
 
 def _count(value: Any) -> int:
-    # JSON has one kind of number; a bool is not one.
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 1:
+    # JSON has one kind of number; a bool is not one, and neither is what Python reads of 1e999.
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0 or value < 1:
         raise ValueError("a whole number of at least 1")
     return int(value)
 

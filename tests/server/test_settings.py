@@ -54,6 +54,8 @@ def test_an_empty_database_is_the_usual_one():
         ("maxAttempts", "3"),
         ("maxAttempts", True),
         ("maxAttempts", 2.5),
+        ("maxAttempts", float("inf")),
+        ("maxAttempts", float("nan")),
         ("database", "relative.db"),
         ("database", 1),
         ("student", "  "),

@@ -3,6 +3,8 @@
 Same model, adapters, texts and precision, in a fresh process each, one after the other. A step is a forward
 and backward pass over the whole group and the optimizer. TRL reads every row by itself, as its users would
 give it the dataset. Ours also carries the teacher's top-20 at every chosen token, which TRL has no use for.
+The answers have nothing in common, or with `--common` a share of each rejected one is how the chosen one
+begins; `common_beginnings.py` tells what it is in real rows.
 
 What is compared is the fastest step after the first, in seconds of processor time, so that other load on the
 machine hurts nobody much. The first step also fetches the process's memory from the system: that happens once
@@ -14,7 +16,7 @@ vocabulary head included, if nothing is computed twice: their ratio is how much 
 ran at the same rate and did nothing else. TRL also loses time to what is no such operation, above all to
 passes over logits of the whole vocabulary. The last line is one JSON object.
 
-    python bench/train_throughput.py [--prompt 750] [--answer 400] [--rejected 1 2 4] [--student smollm2]
+    python bench/train_throughput.py [--prompt 750] [--answer 400] [--common 0] [--rejected 1 2 4] [--steps 3]
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--prompt", type=int, default=750, help="tokens")
     parser.add_argument("--answer", type=int, default=400, help="tokens")
+    parser.add_argument("--common", type=float, default=0.0, help="share of each rejected answer")
     parser.add_argument("--rejected", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--student", default="smollm2")
@@ -51,7 +54,8 @@ def main() -> None:
     results = [_run(way, count, args) for count in args.rejected for way in args.ways]
     for count in args.rejected:
         _compare({result["way"]: result for result in results if result["rejected"] == count}, count)
-    print(json.dumps({"prompt": args.prompt, "answer": args.answer, "results": results}))
+    sizes = {"prompt": args.prompt, "answer": args.answer, "common": args.common}
+    print(json.dumps({**sizes, "results": results}))
 
 
 def _run(way: str, rejected: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -60,6 +64,8 @@ def _run(way: str, rejected: int, args: argparse.Namespace) -> dict[str, Any]:
         args.prompt,
         "--answer",
         args.answer,
+        "--common",
+        args.common,
         "--rejected",
         rejected,
         "--steps",
@@ -120,9 +126,10 @@ def measure(way: str, args: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(0)
     student = load_student(args.student)
     (count,) = args.rejected
+    ids = texts(student, args, count)
     with tempfile.TemporaryDirectory() as folder:
         make = trl_trainer if way == "trl" else our_trainer
-        trainer = make(student, texts(student, args, count), folder, args.steps, way == "low_memory")
+        trainer = make(student, ids, folder, args.steps, way == "low_memory")
         trainer.add_callback(Clock())
         with torch.no_grad():
             student.model(torch.tensor([[0]]))  # weights come from the file when they are first used
@@ -135,11 +142,11 @@ def measure(way: str, args: argparse.Namespace) -> dict[str, Any]:
         "seconds": wall,
         "first_cpu_seconds": steps[0][0],
         "peak_mb": _memory("VmHWM") - resident,
-        "operations": operations(student.model, way, args.prompt, args.answer, count),
+        "operations": operations(student.model, way, ids),
     }
 
 
-def operations(model: Any, way: str, prompt: int, answer: int, rejected: int) -> int:
+def operations(model: Any, way: str, ids: tuple[list[int], list[list[int]]]) -> int:
     """Floating-point operations of a step, see the module.
 
     A frozen matrix is used twice, forward and for the slope of its input; an adapter's a third time, for its
@@ -149,26 +156,35 @@ def operations(model: Any, way: str, prompt: int, answer: int, rejected: int) ->
     adapters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     vocabulary = config.vocab_size * config.hidden_size
     frozen = sum(parameter.numel() for parameter in model.parameters()) - adapters - vocabulary
+    prompt, (chosen, *rejected) = ids
     if way == "trl":
-        both = 2 * rejected
-        tokens = scored = both * (prompt + answer)
-        pairs = both * (prompt + answer) ** 2 // 2
+        texts = [(*prompt, *answer) for other in rejected for answer in (chosen, other)]
+        tokens = scored = sum(map(len, texts))
+        pairs = sum(len(text) ** 2 // 2 for text in texts)
     else:
-        answers = rejected + 1
-        tokens, scored = prompt + answers * answer, answers * answer
-        pairs = prompt**2 // 2 + answers * (prompt * answer + answer**2 // 2)
+        # Every beginning once: it is a token, what it ends with, and a row of the attention, all before.
+        answers = [chosen, *rejected]
+        beginnings = {tuple(answer[:end]) for answer in answers for end in range(1, len(answer))}
+        tokens = len(prompt) + len(beginnings)
+        scored = len({tuple(answer[:end]) for answer in answers for end in range(1, len(answer) + 1)})
+        pairs = len(prompt) ** 2 // 2 + sum(len(prompt) + len(text) for text in beginnings)
     layers = (4 * frozen + 6 * adapters) * tokens
     return layers + 4 * vocabulary * scored + 12 * config.hidden_size * config.num_hidden_layers * pairs
 
 
 def texts(student: Any, args: argparse.Namespace, rejected: int) -> tuple[list[int], list[list[int]]]:
-    """Token ids of a prompt, a chosen and the rejected answers, cut out of a module of Python's library."""
+    """Token ids of a prompt, a chosen and the rejected answers, cut out of a module of Python's library.
+
+    The common beginnings of the rejected answers are all of one length, as of rewrites of one script.
+    """
     source = Path(argparse.__file__).read_text(encoding="utf-8")
     ids = student.tokens.tokenizer.encode(source, add_special_tokens=False)
     prompt, rest = ids[: args.prompt], ids[args.prompt :]
     answers = [rest[n * args.answer : (n + 1) * args.answer] for n in range(rejected + 1)]
     assert len(answers[-1]) == args.answer, "the source is too short"
-    return prompt, answers
+    common = round(args.common * args.answer)
+    chosen, *others = answers
+    return prompt, [chosen, *(chosen[:common] + other[common:] for other in others)]
 
 
 def our_trainer(

@@ -1,19 +1,20 @@
 """Rows of the dataset as token batches.
 
 Rows that share prompt and chosen response become one group, so that both are computed once for all their
-rejected responses. A batch is flat and ragged: nothing is padded, and only response tokens meet the
-vocabulary head.
+rejected responses, and so is what these begin with alike, see `dorpo.trie`. A batch is flat and ragged:
+nothing is padded, no token stands twice, and only what is predicted in a response meets the vocabulary head.
 
     prompt | chosen | rejected 1 | rejected 2        prompt | chosen        ← input_ids, group after group
-      -1       0          1            2                -1       0          ← branch_ids
+      0        1          2            3                4        5          ← segment_ids
     0 … P-1  P …        P …          P …             0 … P-1   P …          ← position_ids
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
+from functools import cached_property
 from typing import TypedDict, cast
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from dorpo.align import Alignment, Kind, Target
 from dorpo.differences import Difference
+from dorpo.trie import SHORTEST, Trie, grow
 
 
 class Reason(IntEnum):
@@ -73,16 +75,25 @@ class Group:
         """How many pairs of a chosen and a rejected response it stands for, or 1 for a chosen one alone."""
         return max(len(self.rejected), 1)
 
+    @cached_property
+    def trie(self) -> Trie:
+        """Its texts, with what they have in common."""
+        return self.grown(SHORTEST)
+
+    def grown(self, shortest: int) -> Trie:
+        """The same, where a segment saves at least so many tokens."""
+        return grow(self.prompt, (self.chosen, *self.rejected), shortest=shortest)
+
     @property
     def tokens(self) -> int:
-        """Tokens, with the prompt counted once."""
-        return len(self.prompt) + len(self.chosen) + sum(map(len, self.rejected))
+        """Tokens that are read, each common beginning once."""
+        return self.trie.tokens
 
     @property
     def tokens_apart(self) -> int:
         """Tokens of all its pairs, with the prompt and the chosen response read again for each."""
-        rejected = sum(map(len, self.rejected)) + len(self.prompt) * len(self.rejected)
-        return self.weight * (len(self.prompt) + len(self.chosen)) + rejected
+        rejected = sum(len(self.prompt) + len(response) - 1 for response in self.rejected)
+        return self.weight * (len(self.prompt) + len(self.chosen) - 1) + rejected
 
     @property
     def longest(self) -> int:
@@ -93,17 +104,21 @@ class Group:
 class Batch(TypedDict):
     """Flat tensors; a plain dict at runtime, as the Trainer wants it.
 
-    G groups, S responses, L tokens, N response tokens, K alternatives, M chunks, D differences.
+    G groups, S responses, T segments, L tokens that are read, N response tokens with U different predictions,
+    K alternatives, M chunks, D differences.
     """
 
     group_weight: Tensor  # float [G], pairs; the Trainer takes the batch size from what is first
     group_cycle: Tensor  # long [G]
     input_ids: Tensor  # long [L]
-    position_ids: Tensor  # long [L], every response continues where its prompt ends
-    branch_ids: Tensor  # long [L], -1 prompt, 0 chosen, 1… rejected
-    group_ids: Tensor  # long [L]
+    position_ids: Tensor  # long [L], every segment continues where its parent ends
+    until: Tensor  # long [L], index into L of the first token behind all that continue the token's segment
+    segment_ids: Tensor  # long [L], index into T
+    segment_parent: Tensor  # long [T], index into T or -1
     source: Tensor  # long [N], index into L of the token that predicts
     target: Tensor  # long [N], the token that is predicted
+    score_ids: Tensor  # long [N], index into U: the same source and target are the same prediction
+    scored: Tensor  # long [U], index into N of its first occurrence, the chosen one if there is one
     seq_ids: Tensor  # long [N], index into S
     seq_group: Tensor  # long [S], index into G
     seq_is_chosen: Tensor  # bool [S]
@@ -120,8 +135,12 @@ class Batch(TypedDict):
     chunk_seq: Tensor  # long [M], index into S
 
 
-def collate(groups: Sequence[Group]) -> Batch:
+def collate(groups: Sequence[Group], *, shortest: int = SHORTEST) -> Batch:
     """Lay groups out flat.
+
+    Args:
+        groups: At least one.
+        shortest: Fewest tokens that a segment saves, see `dorpo.trie`.
 
     Raises:
         ValueError: There is no group.
@@ -130,7 +149,7 @@ def collate(groups: Sequence[Group]) -> Batch:
         raise ValueError("A batch needs at least one group.")
     layout = _Layout()
     for group in groups:
-        layout.add(group)
+        layout.add(group, group.trie if shortest == SHORTEST else group.grown(shortest))
     return layout.finish()
 
 
@@ -145,10 +164,13 @@ class _Layout:
 
     input_ids: list[int] = field(factory=list)
     position_ids: list[int] = field(factory=list)
-    branch_ids: list[int] = field(factory=list)
-    group_ids: list[int] = field(factory=list)
+    until: list[int] = field(factory=list)
+    segment_ids: list[int] = field(factory=list)
+    segment_parent: list[int] = field(factory=list)
     source: list[int] = field(factory=list)
     target: list[int] = field(factory=list)
+    score_ids: list[int] = field(factory=list)
+    scored: list[int] = field(factory=list)
     seq_ids: list[int] = field(factory=list)
     seq_group: list[int] = field(factory=list)
     token_kind: list[int] = field(factory=list)
@@ -164,38 +186,54 @@ class _Layout:
     pair_token: list[int] = field(factory=list)
     pair_seq: list[int] = field(factory=list)
 
-    def add(self, group: Group) -> None:
-        self._extend(group.prompt, range(len(group.prompt)), branch=-1)
-        predictor, first = len(self.input_ids) - 1, len(self.target)
-        self._respond(group.chosen, group, 0, predictor)
-        self._label(group.labels)
-        for branch, response in enumerate(group.rejected, 1):
-            if group.differences:
+    def add(self, group: Group, trie: Trie) -> None:
+        spans = self._read(trie)
+        known: dict[tuple[int, int], int] = {}
+        first = len(self.target)
+        for branch, response in enumerate((group.chosen, *group.rejected)):
+            if branch and group.differences:
                 self._mark(group.differences[branch - 1], first)
-            self._respond(response, group, branch, predictor)
-            self.token_kind += [Kind.NONE] * len(response)
-            self.targets += [None] * len(response)
-            self.chunk_ids += [-1] * len(response)
+            places = [place for segment in trie.paths[branch] for place in spans[segment]]
+            self._respond(response, places[len(group.prompt) - 1 :], known)
+            self.chosen.append(branch == 0)
+            if branch == 0:
+                self._label(group.labels)
+        unlabelled = len(self.target) - len(self.targets)
+        self.token_kind += [Kind.NONE] * unlabelled
+        self.targets += [None] * unlabelled
+        self.chunk_ids += [-1] * unlabelled
         self.reasons += [Reason.OTHER, *(group.reasons or [Reason.OTHER] * len(group.rejected))]
         self.teacher_means += group.teacher_means or [math.nan] * (len(group.rejected) + 1)
         self.weights.append(float(group.weight))
         self.cycles.append(group.cycle)
 
-    def _extend(self, ids: Sequence[int], positions: Iterable[int], branch: int) -> None:
-        self.input_ids += ids
-        self.position_ids += positions
-        self.branch_ids += [branch] * len(ids)
-        self.group_ids += [len(self.weights)] * len(ids)
+    def _read(self, trie: Trie) -> list[range]:
+        """The places of all segments."""
+        above = len(self.segment_parent)
+        spans: list[range] = []
+        for number, segment in enumerate(trie.segments):
+            spans.append(range(len(self.input_ids), len(self.input_ids) + len(segment.ids)))
+            self.input_ids += segment.ids
+            self.position_ids += range(segment.begin, segment.begin + len(segment.ids))
+            self.segment_ids += [above + number] * len(segment.ids)
+            self.segment_parent.append(-1 if segment.parent < 0 else above + segment.parent)
+        ends = [span.stop for span in spans]
+        for number, segment in reversed(list(enumerate(trie.segments[1:], 1))):
+            ends[segment.parent] = max(ends[segment.parent], ends[number])
+        for end, span in zip(ends, spans, strict=True):
+            self.until += [end] * len(span)
+        return spans
 
-    def _respond(self, ids: Sequence[int], group: Group, branch: int, predictor: int) -> None:
-        start = len(self.input_ids)
-        begin = len(group.prompt)
-        self._extend(ids, range(begin, begin + len(ids)), branch)
-        self.source += [predictor, *range(start, start + len(ids) - 1)]
+    def _respond(self, ids: Sequence[int], sources: Sequence[int], known: dict[tuple[int, int], int]) -> None:
+        for prediction in zip(sources, ids, strict=True):
+            score = known.setdefault(prediction, len(self.scored))
+            if score == len(self.scored):
+                self.scored.append(len(self.score_ids))
+            self.score_ids.append(score)
+        self.source += sources
         self.target += ids
         self.seq_ids += [len(self.seq_group)] * len(ids)
         self.seq_group.append(len(self.weights))
-        self.chosen.append(branch == 0)
 
     def _mark(self, difference: Difference, first: int) -> None:
         """Before the rejected response of the pair is laid out; its chosen one begins at `first`."""
@@ -230,10 +268,13 @@ class _Layout:
             group_cycle=_long(self.cycles),
             input_ids=_long(self.input_ids),
             position_ids=_long(self.position_ids),
-            branch_ids=_long(self.branch_ids),
-            group_ids=_long(self.group_ids),
+            until=_long(self.until),
+            segment_ids=_long(self.segment_ids),
+            segment_parent=_long(self.segment_parent),
             source=_long(self.source),
             target=_long(self.target),
+            score_ids=_long(self.score_ids),
+            scored=_long(self.scored),
             seq_ids=_long(self.seq_ids),
             seq_group=_long(self.seq_group),
             seq_is_chosen=torch.tensor(self.chosen, dtype=torch.bool),

@@ -34,7 +34,12 @@ def token_scores(model: Any, batch: Batch, *, way: Way | None = None) -> tuple[T
         (KL [N], log q [N]) in nats, see `dorpo.loss.topk_kl_and_logps`.
     """
     student = bare(model)
-    return head_scores(student, response_states(student, batch, way), batch)
+    way = way or quick_way(student)
+    states = response_states(student, batch, way)
+    if way is Way.SEPARATE:
+        return head_scores(student, states, batch)
+    scored = batch["scored"]
+    return spread(*head_scores(student, states[scored], batch, scored), batch)
 
 
 def response_states(model: PreTrainedModel, batch: Batch, way: Way | None = None) -> Tensor:
@@ -57,10 +62,19 @@ def response_states(model: PreTrainedModel, batch: Batch, way: Way | None = None
 def head_scores(
     model: PreTrainedModel, states: Tensor, batch: Batch, at: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The same from the hidden states that predict the tokens, all or those where `at` [N] is true."""
+    """The same from the hidden states that predict the tokens, all or those at the indices `at`."""
     labels = (batch["target"], batch["topk_ids"], batch["topk_logps"], batch["topk_mask"])
     target, ids, logps, mask = labels if at is None else (tensor[at] for tensor in labels)
     return chunked_topk_kl_and_logps(states, head_of(model), target, ids, logps, mask)
+
+
+def spread(kl: Tensor, logps: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The two numbers of every response token [N], from those of every different prediction [U].
+
+    A rejected response that begins like the chosen one has its log-probabilities, but not its distance.
+    """
+    of_all = kl.new_zeros(batch["target"].shape).index_copy(0, batch["scored"], kl)
+    return of_all, logps[batch["score_ids"]]
 
 
 def separate_states(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -89,7 +103,7 @@ def separate_states(model: PreTrainedModel, batch: Batch) -> Tensor:
 
 def _text(batch: Batch, seq: int) -> Tensor:
     """Prompt and response of one sequence, without its last token, which predicts nothing."""
-    group = batch["seq_group"][seq]
-    branch = (batch["seq_group"][:seq] == group).sum()
-    member = (batch["branch_ids"] == -1) | (batch["branch_ids"] == branch)
-    return batch["input_ids"][(batch["group_ids"] == group) & member][:-1]
+    own = batch["source"][batch["seq_ids"] == seq]
+    # The prompt is not interrupted, and its last token predicts the first of the response.
+    prompt = torch.arange(int(own[0] - batch["position_ids"][own[0]]), int(own[0]), device=own.device)
+    return batch["input_ids"][torch.cat([prompt, own])]

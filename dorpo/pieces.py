@@ -1,6 +1,6 @@
-"""One text on its way through the model: forward now, backward later, with its graph kept or built again.
+"""A segment on its way through the model: forward now, backward later, with its graph kept or built again.
 
-In the second case a long text is read in pieces: forward without a graph, and backward from the last piece to
+In the second case a long one is read in pieces: forward without a graph, and backward from the last piece to
 the first, each read again with a graph of its own. What a piece sees of those before it, keys and values, are
 leaves there; what they collect is where the backward pass of the piece before begins. The gradients are those
 of the whole graph, of which only one piece exists at a time.
@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from attrs import define, frozen
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from dorpo.sharing import Prefix, decoder
+from dorpo.sharing import Prefix, read_on
 
 # Tokens with a graph at once when it is built again: enough to keep matrix products efficient.
 PIECE = 512
@@ -29,7 +29,7 @@ class _Piece:
 
     Attributes:
         ids: Its tokens [n].
-        before: What it sees, or None at the beginning.
+        before: What it sees, or None at the beginning of all.
         states: Its hidden states [n, H].
         after: What the next one sees.
     """
@@ -56,27 +56,26 @@ class Text:
 
     @property
     def end(self) -> Prefix:
-        """What a response to the text sees of it."""
+        """What a continuation of the text sees."""
         return self.pieces[-1].after
 
-    def states(self) -> list[Tensor]:
-        """Hidden states of its pieces, each [n, H]."""
-        return [piece.states for piece in self.pieces]
+    def states(self) -> Tensor:
+        """Its hidden states [n, H]."""
+        return torch.cat([piece.states for piece in self.pieces])
 
-    def backward(self, slopes: Tensor | None, seen: Prefix | None) -> None:
+    def backward(self, slopes: Tensor, prefix: Prefix | None, seen: Prefix | None) -> None:
         """Add the gradients to the parameters, and to the leaves of the prefix. Can be done once.
 
         Args:
-            slopes: Of the loss at the hidden states [n, H], or None.
-            seen: What `end` was to responses, as leaves that have collected their slopes, or None.
+            slopes: Of the loss at the hidden states [n, H].
+            prefix: What was before the text, as the leaves that its continuations share.
+            seen: What `end` was to continuations, as leaves that have collected their slopes, or None.
         """
-        sizes = [piece.ids.shape[0] for piece in self.pieces]
-        parts = [None] * len(sizes) if slopes is None else torch.split(slopes, sizes)
+        parts = torch.split(slopes, [piece.ids.shape[0] for piece in self.pieces])
         for number, slope in reversed(list(enumerate(parts))):
             piece = self.pieces.pop()
             if not self.kept:
-                # The first one sees the prefix itself, whose leaves other texts share.
-                before = piece.before if number == 0 or piece.before is None else leaves(piece.before)
+                before = prefix if number == 0 or piece.before is None else leaves(piece.before)
                 piece = _read_on(self.model, before, piece.ids)
             _backward(piece, slope, seen)
             seen = piece.before
@@ -89,37 +88,30 @@ def read(
 
     Args:
         model: A student that can be read by `dorpo.reading.Way.KV`.
-        prefix: Leaves, which collect what flows back.
-        ids: The tokens; there may be none.
+        prefix: What is before it; leaves, which collect what flows back, where the graph is kept.
+        ids: The tokens, at least one.
         keep: Whether to keep the graph for the backward pass, or to build it again, piece by piece.
         piece: Most tokens of a piece.
     """
     count = 1 if keep else math.ceil(ids.shape[0] / piece)
     pieces: list[_Piece] = []
     with torch.set_grad_enabled(keep):
-        for part in ids.tensor_split(count) if ids.shape[0] else ():
+        for part in ids.tensor_split(count):
             pieces.append(_read_on(model, pieces[-1].after if pieces else prefix, part))
-            _share_storage([piece.after for piece in pieces])
+            share_storage([piece.after for piece in pieces])
     return Text(model, pieces, keep)
 
 
 def leaves(prefix: Prefix) -> Prefix:
     """The same numbers as leaves that collect what flows back."""
-    twin: Any = prefix.repeated(1)
+    twin: Any = prefix.twin()
     for layer in twin.layers:
         layer.keys = layer.keys.detach().requires_grad_()
         layer.values = layer.values.detach().requires_grad_()
-    return Prefix(twin, prefix.last.detach().requires_grad_(), prefix.length)
+    return Prefix(twin, prefix.length)
 
 
-def _read_on(model: PreTrainedModel, before: Prefix | None, ids: Tensor) -> _Piece:
-    cache = before.repeated(1) if before else DynamicCache(config=model.config)
-    states = decoder(model)(input_ids=ids[None], cache=cache, use_cache=True).last_hidden_state[0]
-    after = Prefix(cache, states[-1], (before.length if before else 0) + ids.shape[0])
-    return _Piece(ids, before, states, after)
-
-
-def _share_storage(prefixes: list[Prefix]) -> None:
+def share_storage(prefixes: list[Prefix]) -> None:
     """Keys of layers that see everything begin with those of the prefixes before: hold them only once."""
     *earlier, newest = prefixes
     for prefix in earlier:
@@ -130,9 +122,13 @@ def _share_storage(prefixes: list[Prefix]) -> None:
                 layer.values = whole.values[..., : prefix.length, :]
 
 
-def _backward(piece: _Piece, slope: Tensor | None, seen: Prefix | None) -> None:
+def _read_on(model: PreTrainedModel, before: Prefix | None, ids: Tensor) -> _Piece:
+    return _Piece(ids, before, *read_on(model, before, ids))
+
+
+def _backward(piece: _Piece, slope: Tensor, seen: Prefix | None) -> None:
     """Go backward through a piece with the slopes at its states, and what later ones have collected."""
-    reached = [] if slope is None else [(piece.states, slope)]
+    reached = [(piece.states, slope)]
     if seen:
         pairs = zip(_tensors(piece.after), _tensors(seen), strict=True)
         # Below the first adapter nothing asks for gradients.
@@ -143,4 +139,4 @@ def _backward(piece: _Piece, slope: Tensor | None, seen: Prefix | None) -> None:
 
 def _tensors(prefix: Prefix) -> list[Tensor]:
     layers: Any = prefix.cache.layers
-    return [prefix.last, *(tensor for layer in layers for tensor in (layer.keys, layer.values))]
+    return [tensor for layer in layers for tensor in (layer.keys, layer.values)]

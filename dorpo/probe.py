@@ -26,7 +26,8 @@ def measured_obstacle(model: PreTrainedModel, way: Way) -> str | None:
     """
     if way is Way.SEPARATE:
         return None
-    batch = to_device(collate(_groups(model.config.get_text_config().vocab_size)), model.device)
+    groups = _groups(model.config.get_text_config().vocab_size)
+    batch = to_device(collate(groups, shortest=1), model.device)
     training = model.training
     model.eval()  # type: ignore[no-untyped-call]  # of transformers
     try:
@@ -58,8 +59,10 @@ def _go_backward(model: PreTrainedModel, batch: Batch) -> None:
 
 
 def _groups(vocabulary: int) -> list[Group]:
-    """Branches of different lengths, and a second tree behind the first."""
-    texts = [tuple((start + 7 * place) % vocabulary for place in range(4)) for start in (1, 2, 3, 5)]
-    first = Group(texts[0], texts[1], hard(texts[1]), (texts[2][:3], texts[3]))
-    second = Group(texts[3][:2], texts[2], hard(texts[2]), (texts[1],))
+    """Two branches on a branch, which are most of it, a third one, and a second tree behind the first."""
+    texts = [tuple((start + 7 * place) % vocabulary for place in range(12)) for start in (1, 2, 3, 5)]
+    common, short = texts[0][4:6], texts[3][:3]
+    chosen = (*common, *texts[1])
+    first = Group(texts[0][:4], chosen, hard(chosen), ((*common, *texts[2]), texts[3][:4]))
+    second = Group(texts[3][:2], short, hard(short), (texts[2][:3],))
     return [first, second]

@@ -164,7 +164,7 @@ def _mask_obstacle(model: PreTrainedModel) -> str | None:
 def _reason(way: Way, passed_over: list[str]) -> str:
     what = {
         Way.FLEX: "Groups are read as trees in one row with FlexAttention",
-        Way.KV: "Every prompt is read once, and its responses attend to its keys and values",
+        Way.KV: "Every beginning is read once, and all that continues it attends to its keys and values",
         Way.TREE: "Prompt and responses of a group are read in one row under a mask",
         Way.SEPARATE: "Every response is read behind its own copy of the prompt",
     }[way]

@@ -1,28 +1,32 @@
-"""A training step that goes response by response, so that memory does not grow with the rejected ones.
+"""A training step that goes segment by segment, so that memory does not grow with the rejected responses.
 
-The prompt is read once; its keys and values become leaves of new graphs. The chosen response goes forward.
-Every rejected one goes forward and at once backward, because the slope of the loss at its tokens depends on
-no other rejected response. The chosen response goes backward next, and last the prompt, with what all its
-responses have left in the keys and values. Gradients are those of `dorpo.loss.dorpo_loss` over the whole
-batch.
+The segments of the chosen response go forward, from the prompt on; keys and values of each become leaves of
+new graphs. Then every other segment goes forward, whatever continues it does both, and it goes backward at
+once: the slope of the loss at its tokens is the sum over all responses that it belongs to, and depends on no
+others but the chosen one. The chosen response goes backward last, from its end to the prompt, each segment
+with what all its continuations have left in the keys and values. Gradients are those of
+`dorpo.loss.dorpo_loss` over the whole batch.
 
-With low memory, texts that have to wait for their backward pass are read without a graph first, and again
+With low memory, segments that have to wait for their backward pass are read without a graph first, and again
 piece by piece, see `dorpo.pieces`: the memory then depends on the length of a piece, and of all texts only
-keys and values remain. It costs one more forward pass of prompt, chosen and long rejected responses.
+keys and values remain. It costs one more forward pass of all but the short ends of rejected responses.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
+
 import torch
-from attrs import define, field, frozen
+from attrs import define, field
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from dorpo.batches import Batch
 from dorpo.fast_adapters import fast_adapters
-from dorpo.forward import head_scores
+from dorpo.forward import head_scores, spread
 from dorpo.loss import DORPOLoss, LossOptions, dorpo_loss
-from dorpo.pieces import PIECE, Text, leaves, read
+from dorpo.pieces import PIECE, Text, leaves, read, share_storage
 from dorpo.sharing import Prefix, split
 
 
@@ -50,14 +54,40 @@ def staged_backward(
     """
     step = _Step(model, batch, options, total_weight, low_memory, piece)
     with fast_adapters(model):
-        for group in range(batch["group_weight"].shape[0]):
-            step.run(group)
-    return dorpo_loss(step.kl, step.logps, batch, options, total_weight=total_weight)
+        for seq in batch["seq_is_chosen"].nonzero().flatten().tolist():
+            step.run(step.path(seq))
+    return dorpo_loss(*spread(step.kl, step.logps, batch), batch, options, total_weight=total_weight)
+
+
+@define(eq=False)
+class _Segment:
+    """Tokens of one or more texts, between their forward and their backward pass.
+
+    Attributes:
+        number: Which of the batch's segments.
+        above: The segment it continues, or None for a prompt.
+        text: On its way through the model.
+        states: Its hidden states [n, H], as a leaf.
+        scored: The predictions that are made from them, as indices into the batch's different ones [u].
+        scores: KL and log-probability of these, with the graph of the vocabulary head.
+    """
+
+    number: int
+    above: _Segment | None
+    text: Text
+    states: Tensor
+    scored: Tensor
+    scores: tuple[Tensor, Tensor]
+
+    @cached_property
+    def seen(self) -> Prefix:
+        """Its end as leaves, which all that continues it shares."""
+        return leaves(self.text.end)
 
 
 @define(eq=False)
 class _Step:
-    """A batch on its way; the two numbers of every token are filled in."""
+    """A batch on its way; the two numbers of every different prediction are filled in."""
 
     model: PreTrainedModel
     batch: Batch
@@ -65,64 +95,73 @@ class _Step:
     total_weight: Tensor | None
     low_memory: bool
     piece: int
+    ids: tuple[Tensor, ...] = field(init=False)
+    parents: list[int] = field(init=False)
     kl: Tensor = field(init=False)
     logps: Tensor = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        target = self.batch["target"]
-        self.kl = torch.zeros(target.shape, device=target.device)
+        self.ids = split(self.batch)
+        self.parents = self.batch["segment_parent"].tolist()
+        self.kl = torch.zeros(self.batch["scored"].shape, device=self.batch["scored"].device)
         self.logps = torch.zeros_like(self.kl)
 
-    def run(self, group: int) -> None:
-        prompt_ids, (chosen_ids, *rejected) = split(self.batch, group)
-        first = int((self.batch["seq_group"] < group).sum())
-        prompt = read(self.model, None, prompt_ids, keep=not self.low_memory, piece=self.piece)
-        seen = leaves(prompt.end)
-        chosen = self._forward(seen, chosen_ids, first, keep=not self.low_memory)
-        for seq, ids in enumerate(rejected, first + 1):
-            keep = not self.low_memory or ids.shape[0] <= self.piece
-            self._backward(self._forward(seen, ids, seq, keep=keep))
-        self._backward(chosen)
-        prompt.backward(None, seen)
+    def path(self, seq: int) -> list[int]:
+        """The segments of a response, its prompt's first."""
+        last = self.batch["source"][self.batch["seq_ids"] == seq][-1]
+        path = [int(self.batch["segment_ids"][last])]
+        while (parent := self.parents[path[0]]) >= 0:
+            path.insert(0, parent)
+        return path
 
-    def _forward(self, prompt: Prefix, ids: Tensor, seq: int, *, keep: bool) -> _Response:
-        # The last token predicts nothing, and the first is predicted by the prompt.
-        text = read(self.model, prompt, ids[:-1], keep=keep, piece=self.piece)
-        states = torch.cat([prompt.last[None], *text.states()]).detach().requires_grad_()
-        at = self.batch["seq_ids"] == seq
-        kl, logps = head_scores(self.model, states, self.batch, at)
-        self.kl[at], self.logps[at] = kl.detach(), logps.detach()
-        return _Response(text, prompt, states, (kl, logps), at)
+    def run(self, path: list[int]) -> None:
+        """Add the gradients of a group, of which these are the segments of its chosen response."""
+        waiting: list[_Segment] = []
+        for number in path:
+            waiting.append(self._forward(number, waiting[-1] if waiting else None, waits=True))
+        if self.low_memory:
+            share_storage([piece.after for segment in waiting for piece in segment.text.pieces])
+        for segment in waiting:
+            self._continue(segment, leaving_out=path)
+        while waiting:
+            self._backward(waiting.pop())
 
-    def _backward(self, response: _Response) -> None:
-        """Go backward with the slope of the loss at one response's tokens.
+    def _continue(self, above: _Segment, leaving_out: Sequence[int] = ()) -> None:
+        """Go forward and backward through all that continues a segment."""
+        for number, parent in enumerate(self.parents):
+            if parent == above.number and number not in leaving_out:
+                self._go(number, above)
 
-        At a rejected one it depends on that and the chosen one, at the chosen one on all: what is not filled
-        in yet does not matter.
+    def _go(self, number: int, above: _Segment) -> None:
+        segment = self._forward(number, above, waits=number in self.parents)
+        self._continue(segment)
+        self._backward(segment)
+
+    def _forward(self, number: int, above: _Segment | None, *, waits: bool) -> _Segment:
+        ids, batch = self.ids[number], self.batch
+        keep = not self.low_memory or not (waits or ids.shape[0] > self.piece)
+        prefix = None if above is None else above.seen if keep else above.text.end
+        text = read(self.model, prefix, ids, keep=keep, piece=self.piece)
+        states = text.states().detach().requires_grad_()
+        source = batch["source"][batch["scored"]]
+        scored = (batch["segment_ids"][source] == number).nonzero().flatten()
+        first = int((batch["segment_ids"] < number).sum())
+        scores = head_scores(self.model, states[source[scored] - first], batch, batch["scored"][scored])
+        self.kl[scored], self.logps[scored] = (score.detach() for score in scores)
+        return _Segment(number, above, text, states, scored, scores)
+
+    def _backward(self, segment: _Segment) -> None:
+        """Go backward with the slopes of the loss at a segment's predictions.
+
+        At rejected responses they depend on those and the chosen one, at the chosen one on all: what is not
+        filled in yet does not matter.
         """
         kl, logps = self.kl.clone().requires_grad_(), self.logps.clone().requires_grad_()
-        result = dorpo_loss(kl, logps, self.batch, self.options, total_weight=self.total_weight)
-        slopes = [slope[response.at] for slope in torch.autograd.grad(result.loss, (kl, logps))]
-        torch.autograd.backward(response.scores, slopes)
-        if (of_states := response.states.grad) is not None:
-            torch.autograd.backward(response.prompt.last, of_states[0])
-            response.text.backward(of_states[1:], None)
-
-
-@frozen(eq=False)
-class _Response:
-    """A response between its forward and its backward pass.
-
-    Attributes:
-        text: Its tokens but the last.
-        prompt: What it answers, as leaves.
-        states: The hidden states that predict its tokens [n, H], as a leaf.
-        scores: KL and log-probability of the tokens, with the graph of the vocabulary head.
-        at: Which of the batch's response tokens are its own [N].
-    """
-
-    text: Text
-    prompt: Prefix
-    states: Tensor
-    scores: tuple[Tensor, Tensor]
-    at: Tensor
+        numbers = spread(kl, logps, self.batch)
+        result = dorpo_loss(*numbers, self.batch, self.options, total_weight=self.total_weight)
+        slopes = [slope[segment.scored] for slope in torch.autograd.grad(result.loss, (kl, logps))]
+        torch.autograd.backward(segment.scores, slopes)
+        if (of_states := segment.states.grad) is not None:
+            above = segment.above.seen if segment.above else None
+            seen = segment.seen if segment.number in self.parents else None
+            segment.text.backward(of_states, above, seen)

@@ -1,13 +1,16 @@
 """Hidden states of the response tokens, with all groups of a batch in one row.
 
-A group is a tree: its prompt is the trunk, every response a branch that sees the trunk and itself. A mask
-says so, and positions go on in every branch where the trunk ends, so the numbers and gradients are those of
-`dorpo.forward.separate_states`. Unlike a cache, a mask survives gradient checkpointing.
+A group is a tree: its prompt is the trunk, and what grows from it sees what it grows from and itself. A mask
+says so, and positions go on in every branch where the one below it ends, so the numbers and gradients are
+those of `dorpo.forward.separate_states`. Unlike a cache, a mask survives gradient checkpointing.
 
              prompt   chosen   rejected        ← keys
     prompt     ◣
     chosen     ■        ◣
     rejected   ■                  ◣
+
+Segments stand depth first, so what may see a token is one run of places: from its own up to where all that
+continues its segment ends.
 """
 
 from __future__ import annotations
@@ -28,7 +31,6 @@ from dorpo.reading import Way, layer_kinds
 
 # FlexAttention works in blocks of so many tokens.
 _BLOCK = 128
-_NOBODY = -1
 
 Mask = Tensor | BlockMask
 
@@ -48,11 +50,10 @@ def attention_of(way: Way, model: PreTrainedModel) -> Iterator[None]:
 
 @frozen(eq=False)
 class Forest:
-    """The groups of a batch in one row: where every token stands, [L] each."""
+    """The groups of a batch in one row: where every token stands, and until where it is seen, [L] each."""
 
     position: Tensor
-    branch: Tensor
-    group: Tensor
+    until: Tensor
 
     def sees(self, query: Tensor, key: Tensor, window: int | None = None) -> Tensor:
         """Whether tokens see others, by their indices in the row; shapes broadcast.
@@ -62,20 +63,18 @@ class Forest:
             key: What is looked at.
             window: How many positions back a sliding window reaches, the token's own included.
         """
-        branch = self.branch[key]
-        sees = (query >= key) & (self.group[query] == self.group[key])
-        sees = sees & ((branch == -1) | (branch == self.branch[query]))
+        sees = (key <= query) & (query < self.until[key])
         if window is not None:
             sees = sees & (self.position[query] - self.position[key] < window)
         return sees
 
     def padded(self) -> Forest:
-        """The same, filled up to whole blocks with tokens that belong to no group."""
-        missing = -self.group.shape[0] % _BLOCK
+        """The same, filled up to whole blocks with tokens that no other sees."""
+        missing = -self.until.shape[0] % _BLOCK
+        size = self.until.shape[0] + missing
         return Forest(
             functional.pad(self.position, (0, missing)),
-            functional.pad(self.branch, (0, missing)),
-            functional.pad(self.group, (0, missing), value=_NOBODY),
+            functional.pad(self.until, (0, missing), value=size),
         )
 
 
@@ -84,7 +83,7 @@ def tree_states(model: PreTrainedModel, batch: Batch) -> Tensor:
 
     With FlexAttention, only values can be computed on a CPU: it has a backward pass on CUDA alone.
     """
-    forest = Forest(batch["position_ids"], batch["branch_ids"], batch["group_ids"])
+    forest = Forest(batch["position_ids"], batch["until"])
     if model.config._attn_implementation == "flex_attention":
         forest = forest.padded()
     ids = functional.pad(batch["input_ids"], (0, forest.position.shape[0] - batch["input_ids"].shape[0]))
@@ -114,7 +113,7 @@ def layer_masks(model: PreTrainedModel, forest: Forest) -> Mask | dict[str, Mask
 
 
 def _mask(forest: Forest, window: int | None, attention: str, dtype: torch.dtype) -> Mask:
-    size, device = forest.group.shape[0], forest.group.device
+    size, device = forest.until.shape[0], forest.until.device
     if attention == "flex_attention":
         return create_block_mask(
             lambda _batch, _head, query, key: forest.sees(query, key, window),

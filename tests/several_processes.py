@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tiny_models import group, make
+from tiny_models import group, make, related
 
 # Uneven, so that two processes never have the same to do; with one group in a step, one of them has nothing.
 GROUPS = [(20, 17, 25, 9), (5, 3, 30), (12, 4), (9, 8, 7, 6, 5), (3, 2, 2)]
@@ -35,6 +35,7 @@ def train(options: dict[str, Any]) -> tuple[list[dict[str, float]], Any]:
             output_dir=folder, max_steps=4, learning_rate=1e-2, save_strategy="no", use_cpu=True, **options
         )
         groups = [group(*lengths, seed=seed) for seed, lengths in enumerate(GROUPS)]
+        groups.append(related(8, (0, 0, 30), (0, 20, 6), (1, 25, 9), (0, 0, 4), seed=9))
         others = [group(*lengths, seed=seed) for seed, lengths in enumerate(OTHERS, len(GROUPS))]
         trainer = DORPOTrainer(model, config, groups, others)
         trainer.train()

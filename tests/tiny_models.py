@@ -64,6 +64,26 @@ def group(prompt: int, *lengths: int, seed: int) -> Any:
     return Group(texts[0], texts[1], hard(texts[1]), tuple(texts[2:]))
 
 
+def related(prompt: int, *responses: tuple[int, int, int], seed: int) -> Any:
+    """A group whose responses have beginnings in common.
+
+    Args:
+        prompt: Tokens.
+        responses: The chosen one first. Of each, how many tokens it has from the beginning of which response
+            before it, and how many of its own: (response, tokens, own tokens).
+        seed: Of the tokens.
+    """
+    from dorpo.align import hard
+    from dorpo.batches import Group
+
+    lengths = [own for *_, own in responses]
+    alone = group(prompt, *lengths, seed=seed)
+    texts: list[tuple[int, ...]] = []
+    for (other, common, _), own in zip(responses, (alone.chosen, *alone.rejected), strict=True):
+        texts.append((*texts[other][:common], *own) if common else own)
+    return Group(alone.prompt, texts[0], hard(texts[0]), tuple(texts[1:]))
+
+
 def gradients(model: Any) -> Any:
     """All of them in one row."""
     import torch

@@ -70,18 +70,42 @@ def test_the_flat_layout():
     ]
     batch = collate(groups)
     assert next(iter(batch)) == "group_weight"
-    assert batch["input_ids"].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
-    assert batch["position_ids"].tolist() == [0, 1, 2, 3, 4, 3, 4, 5, 3, 0, 1]
-    assert batch["branch_ids"].tolist() == [-1, -1, -1, 0, 0, 1, 1, 1, 2, -1, 0]
-    assert batch["group_ids"].tolist() == [0] * 9 + [1] * 2
+    # The last token of a response predicts nothing.
+    assert batch["input_ids"].tolist() == [1, 2, 3, 4, 6, 7, 10]
+    assert batch["position_ids"].tolist() == [0, 1, 2, 3, 3, 4, 0]
+    assert batch["until"].tolist() == [6, 6, 6, 4, 6, 6, 7]
+    assert batch["segment_ids"].tolist() == [0, 0, 0, 1, 2, 2, 3]
+    assert batch["segment_parent"].tolist() == [-1, 0, 0, -1]
     assert batch["target"].tolist() == [4, 5, 6, 7, 8, 9, 11]
     # The first token of every response is predicted by the last token of the prompt.
-    assert batch["source"].tolist() == [2, 3, 2, 5, 6, 2, 9]
+    assert batch["source"].tolist() == [2, 3, 2, 4, 5, 2, 6]
+    assert batch["score_ids"].tolist() == batch["scored"].tolist() == [*range(7)]
     assert batch["seq_ids"].tolist() == [0, 0, 1, 1, 1, 2, 3]
     assert batch["seq_group"].tolist() == [0, 0, 0, 1]
     assert batch["seq_is_chosen"].tolist() == [True, False, False, True]
     assert batch["group_weight"].tolist() == [2.0, 1.0]
     assert batch["group_cycle"].tolist() == [3, 1]
+
+
+def test_a_common_beginning_stands_once_and_is_predicted_once():
+    chosen, rejected = (4, 5, 6, 0), ((4, 5, 7, 8, 0), (9, 0), (4, 5, 7, 1, 0))
+    batch = collate([Group((1, 2), chosen, hard(chosen), rejected)], shortest=1)
+    assert batch["input_ids"].tolist() == [1, 2, 4, 5, 6, 7, 8, 1, 9]
+    assert batch["position_ids"].tolist() == [0, 1, 2, 3, 4, 4, 5, 5, 2]
+    assert batch["until"].tolist() == [9, 9, 8, 8, 5, 8, 7, 8, 9]
+    assert batch["segment_parent"].tolist() == [-1, 0, 1, 1, 3, 3, 0]
+    assert batch["source"].tolist() == [1, 2, 3, 4, 1, 2, 3, 5, 6, 1, 8, 1, 2, 3, 5, 7]
+    # Of those that predict the same from the same token, the first counts, which is the chosen one.
+    assert batch["score_ids"].tolist() == [0, 1, 2, 3, 0, 1, 4, 5, 6, 7, 8, 0, 1, 4, 9, 10]
+    assert batch["scored"].tolist() == [0, 1, 2, 3, 6, 7, 8, 9, 10, 14, 15]
+
+
+def test_tokens_are_counted_as_they_are_read():
+    # All begin with 4; that two go on with 5 is too little for a segment.
+    group = Group((1, 2), (4, 5, 6, 0), hard((4, 5, 6, 0)), ((4, 5, 7, 8, 0), (4, 0)))
+    assert group.tokens == collate([group])["input_ids"].shape[0] == 8
+    assert group.tokens_apart == 2 * 5 + 6 + 3
+    assert group.longest == 7
 
 
 def test_the_layout_of_labels():

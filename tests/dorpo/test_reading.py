@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import WINDOW, gradients, group, make
+from tiny_models import WINDOW, gradients, group, make, related
 
 from dorpo.batches import collate
 from dorpo.forward import response_states, separate_states, token_scores
@@ -14,7 +14,11 @@ from dorpo.tree import Forest, layer_masks
 
 pytestmark = pytest.mark.train
 
-BATCH = [group(20, 17, 25, 9, seed=1), group(5, 1, 30, seed=2)]
+BATCH = [
+    group(20, 17, 25, 9, seed=1),
+    group(5, 1, 30, seed=2),
+    related(9, (0, 0, 30), (0, 20, 7), (0, 0, 5), (1, 24, 12), seed=3),
+]
 
 # FlexAttention is made to be compiled, which a test of its values does not need.
 uncompiled = pytest.mark.filterwarnings(
@@ -30,7 +34,7 @@ def choose(model, wanted="auto", device="cpu", **options):
 
 
 def forest(batch):
-    return Forest(batch["position_ids"], batch["branch_ids"], batch["group_ids"])
+    return Forest(batch["position_ids"], batch["until"])
 
 
 def read_row(model, batch, mask):
@@ -110,9 +114,9 @@ def test_layers_with_and_without_a_window_get_masks_of_their_own():
 
 def test_a_window_counts_positions_and_not_places_in_the_row():
     row = forest(collate([group(WINDOW, 3, 3, seed=1)]))
-    last_branch = torch.tensor(WINDOW + 3)
-    seen = [place for place in range(WINDOW + 6) if row.sees(last_branch, torch.tensor(place), WINDOW)]
-    assert seen == [*range(1, WINDOW), WINDOW + 3]
+    last_branch = torch.tensor(WINDOW + 2)
+    seen = [place for place in range(WINDOW + 4) if row.sees(last_branch, torch.tensor(place), WINDOW)]
+    assert seen == [*range(1, WINDOW), WINDOW + 2]
 
 
 def test_layers_without_attention_are_read_plainly():
@@ -139,6 +143,20 @@ def test_a_trial_tells_rounding_from_a_wrong_mask(monkeypatch, way, dtype):
     assert measured_obstacle(model, way) is None
     monkeypatch.setattr(Forest, "sees", lambda _self, query, key, _window=None: query >= key)
     assert (measured_obstacle(model, way) is None) == (way is Way.KV)
+
+
+@pytest.mark.parametrize("blind", ["first", "second"])
+def test_a_trial_finds_a_branch_that_does_not_see_the_branch_it_grows_from(monkeypatch, blind):
+    whole = Forest.sees
+
+    def sees(self, query, key, window=None):
+        distance, steps = query - key, self.position[query] - self.position[key]
+        ends_before = self.until[query] < self.until[key]
+        hidden = ends_before if blind == "first" else (distance > steps) & ~ends_before
+        return whole(self, query, key, window) & ((self.position[key] < 4) | ~hidden)
+
+    monkeypatch.setattr(Forest, "sees", sees)
+    assert measured_obstacle(make("llama"), Way.TREE) is not None
 
 
 def test_the_first_token_of_every_branch_is_predicted_by_the_last_of_the_prompt():

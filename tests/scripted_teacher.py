@@ -89,7 +89,7 @@ class ScriptedTeacher:
         """The request bodies of one agent, oldest first."""
         return [request["body"] for request in self.requests if request["agent"] == agent]
 
-    def was_asked(self, agent: str, seconds: float = 20, times: int = 1) -> None:
+    def was_asked(self, agent: str, seconds: float = 60, times: int = 1) -> None:
         """Wait until so many questions of an agent have come in."""
         with self._asked:
             if not self._asked.wait_for(lambda: len(self.asked(agent)) >= times, seconds):

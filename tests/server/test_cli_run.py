@@ -248,7 +248,7 @@ def test_control_characters_of_a_model_are_shown_and_not_obeyed(script):
 
 
 def test_ctrl_c_stops_the_session_and_leaves_nothing_running(script):
-    with ScriptedTeacher({**ONE_STEP, "worker": [{"content": work(NEW), "delay": 30}]}) as teacher:
+    with ScriptedTeacher({**ONE_STEP, "worker": [{"content": work(NEW), "delay": 600}]}) as teacher:
         command = [
             *COMMAND,
             str(script),
@@ -261,7 +261,7 @@ def test_ctrl_c_stops_the_session_and_leaves_nothing_running(script):
         with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
             teacher.was_asked("worker")
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=10)
+            _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopped" in said
     assert script.read_text() == OLD

@@ -111,7 +111,7 @@ def test_leaving_a_stream_stops_the_model() -> None:
     start = time.monotonic()
     stream.close()
     engine.complete(request("Hi", max_tokens=1))  # queued behind what was left
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 20  # the 4000 tokens would take longer
 
 
 async def test_cancelling_a_task_stops_the_model_and_spares_the_others() -> None:
@@ -126,7 +126,7 @@ async def test_cancelling_a_task_stops_the_model_and_spares_the_others() -> None
     with pytest.raises(asyncio.CancelledError):
         await task
     response = await waiting
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 20  # the 4000 tokens would take longer
     assert response.usage.output_tokens == 5
 
 

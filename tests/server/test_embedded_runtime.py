@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -28,6 +27,8 @@ SCRIPT = "def total(xs):\n    s = 0\n    for x in xs:\n        s += x\n    print
 MESSAGES = to_messages(render_prompt("Add type hints.", SCRIPT))
 # As long an answer as is asked for: the grammar forbids the end.
 ENDLESS = "root ::= [a-z ] root"
+# Seconds after which a test gives up waiting.
+PATIENCE = 60
 
 
 def run(work: Callable[[Runtime], Result]) -> Result:
@@ -130,38 +131,43 @@ def test_equal_options_share_a_model_and_others_do_not() -> None:
     assert worker_for(DEFAULT_MODEL, ModelOptions(context=256)) is not shared
 
 
-def test_an_answer_is_stopped_within_a_second() -> None:
-    begun = threading.Event()
+def test_an_answer_is_stopped_before_its_next_token() -> None:
+    begun, tokens = threading.Event(), []
+
+    def hear(token: Decoded) -> None:
+        tokens.append(token)
+        begun.set()
+
     job = worker_for(DEFAULT_MODEL, ModelOptions()).submit(
         lambda runtime: runtime.generate(
-            runtime.tokenizer.encode_chat(MESSAGES),
-            Settings(max_tokens=8000, grammar=ENDLESS),
-            lambda _: begun.set(),
+            runtime.tokenizer.encode_chat(MESSAGES), Settings(max_tokens=8000, grammar=ENDLESS), hear
         )
     )
-    assert begun.wait(30)
-    start = time.monotonic()
+    assert begun.wait(PATIENCE)
     job.cancel()
+    written = len(tokens)
     with pytest.raises(AbortedError):
-        job.future.result(timeout=10)
-    assert time.monotonic() - start < 1
+        job.future.result(timeout=PATIENCE)
+    # One may have been decoded already.
+    assert len(tokens) <= written + 1
 
 
 def test_a_prompt_is_stopped_in_the_middle_and_the_next_one_is_none_the_worse() -> None:
     expected, _ = run(lambda runtime: decode(runtime, max_tokens=20))
     reading = threading.Event()
+    prompt = run(lambda runtime: runtime.tokenizer.encode("lorem ipsum " * 1500))
 
     def work(runtime: Runtime) -> None:
         reading.set()
-        runtime.generate(runtime.tokenizer.encode("lorem ipsum " * 1500), Settings(max_tokens=1), print_not)
+        runtime.generate(prompt, Settings(max_tokens=1), print_not)
 
     job = worker_for(DEFAULT_MODEL, ModelOptions()).submit(work)
-    assert reading.wait(30)
-    start = time.monotonic()
+    assert reading.wait(PATIENCE)
     job.cancel()
     with pytest.raises(AbortedError):
-        job.future.result(timeout=10)
-    assert time.monotonic() - start < 1
+        job.future.result(timeout=PATIENCE)
+    held = run(lambda runtime: len(runtime._held))
+    assert held < len(prompt) - 1
     after, _ = run(lambda runtime: decode(runtime, max_tokens=20))
     assert [step.token for step in after] == [step.token for step in expected]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -169,21 +168,26 @@ def test_it_takes_a_fraction_of_the_passes() -> None:
     assert passes(FENCED) < 20
 
 
-def test_it_is_stopped_within_a_second() -> None:
-    begun = threading.Event()
+def test_it_is_stopped_before_its_next_pass() -> None:
+    begun, tokens, options = threading.Event(), [], ModelOptions()
+
+    def hear(token: Decoded) -> None:
+        tokens.append(token)
+        begun.set()
 
     def work(runtime: Runtime) -> None:
         prompt = runtime.tokenizer.encode_chat(COPY)
         endless = Settings(max_tokens=6000, grammar='root ::= "a" root')
-        runtime.generate(prompt, endless, lambda _: begun.set(), runtime.tokenizer.encode("a" * 8000))
+        runtime.generate(prompt, endless, hear, runtime.tokenizer.encode("a" * 8000))
 
-    job = worker_for(DEFAULT_MODEL, ModelOptions()).submit(work)
-    assert begun.wait(30)
-    start = time.monotonic()
+    job = worker_for(DEFAULT_MODEL, options).submit(work)
+    assert begun.wait(60)
     job.cancel()
+    written = len(tokens)
     with pytest.raises(AbortedError):
-        job.future.result(timeout=10)
-    assert time.monotonic() - start < 1
+        job.future.result(timeout=60)
+    # What one pass decodes may have been decoded already.
+    assert len(tokens) <= written + options.batch
 
 
 def test_the_worker_hands_its_script_on_as_the_draft() -> None:

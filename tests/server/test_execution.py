@@ -104,7 +104,8 @@ async def test_limits_hold(script, outcome, backend):
     assert result.outcome is outcome, result
     assert result.detail.endswith(".")
     assert len(result.output) < limits.output_bytes + 100
-    assert result.seconds < 6
+    # Without its limit each would run for ever; how soon it is gone is also the machine's matter.
+    assert result.seconds < 30
 
 
 @pytest.mark.parametrize("backend", BOTH)
@@ -119,7 +120,7 @@ async def test_a_child_that_keeps_the_output_open_does_not_keep_us(backend):
     script = "import subprocess\nsubprocess.Popen(['sleep', '3600'])\nprint('done')"
     result = await execute(script, backend=backend)
     assert (result.outcome, result.output) == (Outcome.OK, "done\n")
-    assert result.seconds < 5
+    assert result.seconds < 60
 
 
 @pytest.mark.parametrize("backend", BOTH)

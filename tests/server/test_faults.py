@@ -72,9 +72,9 @@ async def test_b5_a_stop_is_heard_during_the_pause(play):
 
         played.hear = hear_and_tell
         running = asyncio.create_task(played.run(teacher))
-        await asyncio.wait_for(waiting.wait(), 20)
+        await asyncio.wait_for(waiting.wait(), 60)
         played.session.stop()
-        await asyncio.wait_for(running, 1)
+        await asyncio.wait_for(running, 30)
     assert played.end == "abandoned"
 
 
@@ -99,7 +99,7 @@ async def test_b6_three_server_faults_bring_in_the_next_teacher(play, status):
     assert played.rows() == [(work(NEW), None)]
 
 
-@pytest.mark.parametrize("silence", [{"delay": 20}, {"stall_after": 30}])
+@pytest.mark.parametrize("silence", [{"delay": 600}, {"stall_after": 30}])
 async def test_b7_a_teacher_that_falls_silent_is_given_up(play, silence):
     with (
         ScriptedTeacher({**ONE_STEP, "worker": [{"content": work(NEW), **silence}]}) as first,
@@ -107,7 +107,7 @@ async def test_b7_a_teacher_that_falls_silent_is_given_up(play, silence):
     ):
         started = time.monotonic()
         played = await play(ACCEPT).run(first, second)
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 60
         assert len(first.asked("worker")) == 1
     assert "did not answer in time" in played.whys[0]
     assert played.rows() == [(work(NEW), None)]

@@ -43,8 +43,8 @@ def test_colours_titles_and_links_go_and_their_text_stays():
 
 
 def test_hostile_sequences_take_no_time():
-    started = time.monotonic()
+    started = time.process_time()
     for piece in (b"\x1b]", b"\x1b[", b"\x1bP", b"\x1b[0", b"\x1b"):
         readable(piece * 40_000)
     readable(b"\x1b[" + b"0" * 200_000)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5

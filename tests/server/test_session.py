@@ -245,13 +245,13 @@ async def test_a_stopped_session_leaves_no_complete_row(store):
 
 
 async def test_a_stop_is_heard_while_a_teacher_is_silent(store):
-    script = {**ONE_STEP, "worker": [{"content": work(NEW), "delay": 30}]}
+    script = {**ONE_STEP, "worker": [{"content": work(NEW), "delay": 600}]}
     with ScriptedTeacher(script) as teacher:
         audience = Audience()
         playing = asyncio.create_task(play(store, audience, teacher))
         await asyncio.to_thread(teacher.was_asked, "worker")
         audience.session.stop()
-        await asyncio.wait_for(playing, 2)
+        await asyncio.wait_for(playing, 60)
     assert audience.events[-1].status == "abandoned"
     assert query(store, "SELECT agent, status FROM agent_call")[-1] == ("worker", "cancelled")
 

@@ -57,9 +57,8 @@ async def put_question(teacher):
 async def test_log_probabilities_are_asked_for_and_kept():
     with ScriptedTeacher({"lead": [instruct("go")]}) as server:
         teacher = connect(parse_teacher(server.teacher()))
-        assert teacher.gives_logprobs is None
         reply = await put_question(teacher)
-    assert teacher.gives_logprobs is True
+    assert teacher.top_logprobs == 20
     assert soft_labels(reply.exchange.scores, reply.exchange.text)
     assert len(reply.exchange.scores[0].top) == 20
 
@@ -71,7 +70,7 @@ async def test_a_teacher_without_log_probabilities_is_asked_again_and_remembered
         replies = [await put_question(teacher), await put_question(teacher)]
         asked = [body.get("logprobs") for body in server.asked("lead")]
     assert asked == [True, None, None]
-    assert teacher.gives_logprobs is False
+    assert teacher.top_logprobs is None
     assert [(reply.fields, reply.exchange.scores) for reply in replies] == [({"instruction": "go"}, ())] * 2
 
 

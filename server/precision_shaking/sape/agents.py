@@ -240,8 +240,6 @@ async def ask(
         fields, why = None, "The teacher's provider withheld the answer."
     if fields is None:
         why += excerpt(exchange.text or "")
-    if exchange.scores:
-        teacher.gives_logprobs = True
     return Reply(exchange, time.monotonic() - started, fields, why)
 
 

@@ -35,6 +35,15 @@ def engine_command() -> list[str]:
     return [sys.executable, "-P", "-m", "precision_shaking", "engine"]
 
 
+def kill_group(leader: asyncio.subprocess.Process) -> None:
+    """End a process that was started as the leader of a session of its own, with everything in its group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(leader.pid, signal.SIGKILL)
+        else:
+            leader.kill()
+
+
 @define(eq=False)
 class EngineProcess:
     """A running engine. Made by `start`; every method must be called on the loop that started it."""
@@ -162,11 +171,7 @@ class EngineProcess:
 
     def kill(self) -> None:
         """End the engine and its process group at once."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if hasattr(os, "killpg"):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
+        kill_group(self._process)
 
     async def _send(self, line: bytes) -> None:
         stdin = self._process.stdin

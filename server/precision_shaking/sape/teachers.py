@@ -74,7 +74,6 @@ class Teacher:
         lm: What DSPy calls.
         patience: How long it is waited for.
         top_logprobs: Alternatives asked for at each token; None once it has refused all log-probabilities.
-        gives_logprobs: True or False once that is known.
         refused: Other options that it turned out not to take.
         reasons: Whether agents with short answers reason before them. The embedded model forgets over it what
             it was asked, see `bench/reasoning.py`.
@@ -84,7 +83,6 @@ class Teacher:
     lm: dspy.LM
     patience: Patience = field(factory=Patience)
     top_logprobs: int | None = TOP_LOGPROBS
-    gives_logprobs: bool | None = None
     refused: set[str] = field(factory=set)
     reasons: bool = field()
 
@@ -118,13 +116,12 @@ class Teacher:
     def learn_from(self, error: Exception, asked: dict[str, Any]) -> bool:
         """Whether an error means that an option is not supported, so that asking without it may help."""
         if asked.get("logprobs") is not None and _is_no_number(error):
-            self.top_logprobs, self.gives_logprobs = None, False
+            self.top_logprobs = None
             return True
         words = str(error).lower()
         if asked.get("logprobs") is not None and "logprobs" in words:
             fewer = "top_logprobs" in words and asked["logprobs"] > _FEWER_LOGPROBS
             self.top_logprobs = _FEWER_LOGPROBS if fewer else None
-            self.gives_logprobs = None if fewer else False
             return True
         for option in ("temperature", "seed", "max_tokens", PREDICTION):
             if option in asked and option in words and option not in self.refused:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
@@ -14,6 +12,7 @@ from collections.abc import Callable
 import cattrs
 
 from precision_shaking.sape.optimizing.job import Compiled, Job, Message
+from precision_shaking.sape.process import kill_group
 
 # A line carries a program, whose examples are whole scripts.
 _LINE_LIMIT = 64 * 1024 * 1024
@@ -77,16 +76,8 @@ async def _end(child: Process) -> None:
     try:
         await asyncio.wait_for(child.wait(), _GRACE_SECONDS)
     except TimeoutError:
-        _kill(child)
+        kill_group(child)
         await child.wait()
     except asyncio.CancelledError:
-        _kill(child)
+        kill_group(child)
         raise
-
-
-def _kill(child: Process) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(child.pid, signal.SIGKILL)
-        else:
-            child.kill()

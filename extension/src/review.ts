@@ -4,7 +4,7 @@ import * as vscode from "vscode";
 
 import { BaseDocuments, baseUri, belongsTo, pastUri, ProposalFiles, type Side, sidesOf } from "./files";
 import type { Proposal } from "./protocol";
-import { closeTabs, diffTabs, openDocument, rightSides, same, saveQuietly } from "./tabs";
+import { closeTabs, openDocument, rightSides, same, saveQuietly, shows, tabsWhere } from "./tabs";
 import { diffTitle } from "./wording";
 
 /** A diff whose right sides can be edited. */
@@ -33,17 +33,19 @@ export class Review {
       for (const side of sides) {
         await this.put(side);
       }
-      const before = diffTabs((shown) => belongsTo(shown, session));
       await openDiff(title, sides.map(({ file, right }) => [file, baseUri(right), right]));
-      // A diff of one file that is open already has come to the front; one of several was opened anew.
+      const ours = (tab: vscode.Tab | undefined): boolean => shows(tab, (right) => belongsTo(right, session));
       const [only, another] = sides;
-      const stays = (tab: vscode.Tab): boolean => !another && rightSides(tab).every((shown) => only && same(shown, only.right));
-      await closeTabs(before.filter((tab) => !stays(tab)));
+      const front = vscode.window.tabGroups.activeTabGroup.activeTab;
+      // A diff of one file that was open already has come to the front; one of several was opened anew.
+      const stays = (tab: vscode.Tab): boolean =>
+        another ? tab === front || !ours(front) : rightSides(tab).every((shown) => only && same(shown, only.right));
+      await closeTabs((tab) => ours(tab) && !stays(tab));
     });
   }
 
   isShown(right: vscode.Uri): boolean {
-    return diffTabs((shown) => same(shown, right)).length > 0;
+    return tabsWhere((tab) => shows(tab, (shown) => same(shown, right))).length > 0;
   }
 
   /** A right side as the user left it; undefined where it was never opened. */
@@ -77,7 +79,7 @@ export class Review {
   /** Close the session's diff and drop what it held. */
   close(session: string): Promise<void> {
     return this.inTurn(async () => {
-      await closeTabs(diffTabs((shown) => belongsTo(shown, session)));
+      await closeTabs((tab) => shows(tab, (right) => belongsTo(right, session)));
       this.files.forget(session);
       for (const place of this.proposed.keys()) {
         if (belongsTo(vscode.Uri.parse(place), session)) {
@@ -90,17 +92,17 @@ export class Review {
   /** Close the diff of an attempt; a newer one of the same session stays. */
   closeAttempt(proposal: Proposal): Promise<void> {
     const rights = sidesOf(proposal).map(({ right }) => right);
-    return this.inTurn(() => closeTabs(diffTabs((shown) => rights.some((right) => same(shown, right)))));
+    return this.inTurn(() => closeTabs((tab) => shows(tab, (shown) => rights.some((right) => same(shown, right)))));
   }
 
   /** Close a diff; what it held stays for the next time. */
   closeDiff(right: vscode.Uri): Promise<void> {
-    return this.inTurn(() => closeTabs(diffTabs((shown) => same(shown, right))));
+    return this.inTurn(() => closeTabs((tab) => shows(tab, (shown) => same(shown, right))));
   }
 
   /** Close what an earlier window left open: its texts are gone. */
   closeLeftovers(): Promise<void> {
-    return this.inTurn(() => closeTabs(diffTabs((shown) => !this.files.has(shown))));
+    return this.inTurn(() => closeTabs((tab) => shows(tab, (shown) => !this.files.has(shown))));
   }
 
   private async put({ right, base, proposed }: Side): Promise<void> {

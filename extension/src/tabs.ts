@@ -17,16 +17,23 @@ export function sidesInFront(): readonly vscode.Uri[] {
   return rightSides(vscode.window.tabGroups.activeTabGroup.activeTab);
 }
 
-/** The tabs that show right sides, one of which is wanted. */
-export function diffTabs(wanted: (right: vscode.Uri) => boolean): readonly vscode.Tab[] {
-  return vscode.window.tabGroups.all.flatMap((group) => group.tabs).filter((tab) => rightSides(tab).some(wanted));
+/** Whether a tab shows right sides, one of which is wanted. */
+export function shows(tab: vscode.Tab | undefined, wanted: (right: vscode.Uri) => boolean): boolean {
+  return rightSides(tab).some(wanted);
 }
 
-/** Close tabs; what was typed there stays in memory. */
-export async function closeTabs(tabs: readonly vscode.Tab[]): Promise<void> {
-  for (const right of tabs.flatMap(rightSides)) {
+/** The tabs for which something holds. */
+export function tabsWhere(holds: (tab: vscode.Tab) => boolean): readonly vscode.Tab[] {
+  return vscode.window.tabGroups.all.flatMap((group) => group.tabs).filter(holds);
+}
+
+/** Close the tabs for which something holds; what was typed there stays in memory. */
+export async function closeTabs(unwanted: (tab: vscode.Tab) => boolean): Promise<void> {
+  for (const right of tabsWhere(unwanted).flatMap(rightSides)) {
     await saveQuietly(right);
   }
+  // Looked up at the last moment: the editor puts new objects in its tabs' places whenever it likes, and refuses the old ones.
+  const tabs = tabsWhere(unwanted);
   if (tabs.length > 0) {
     await vscode.window.tabGroups.close(tabs, true);
   }

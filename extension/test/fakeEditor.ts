@@ -74,6 +74,7 @@ export class FakeEditor {
   /** What `vscode.diff` does. */
   diff(original: Uri, modified: Uri, label: string): void {
     this.load(modified);
+    this.renewTabs();
     const shown = this.tabs.find(({ input }) => input instanceof TabInputTextDiff && input.modified.toString() === modified.toString());
     if (!shown) {
       this.tabs.push({ label, input: new TabInputTextDiff(original, modified) });
@@ -87,6 +88,7 @@ export class FakeEditor {
     textDiffs.forEach(({ modified }) => {
       this.load(modified);
     });
+    this.renewTabs();
     this.tabs.push({ label, input: { textDiffs } });
     this.tabsChanged.fire(undefined);
   }
@@ -100,6 +102,9 @@ export class FakeEditor {
   }
 
   close(tabs: readonly FakeTab[]): void {
+    if (!tabs.every((tab) => this.tabs.includes(tab))) {
+      throw new Error("Tab close: Invalid tab not found!");
+    }
     this.tabs = this.tabs.filter((tab) => !tabs.includes(tab));
     const left = this.tabs.flatMap(rightSides);
     const gone = tabs.flatMap(rightSides).filter((uri) => !left.includes(uri));
@@ -120,6 +125,11 @@ export class FakeEditor {
       affectsConfiguration: (section) =>
         changed.some((name) => `precisionShaking.${name}` === section || section === "precisionShaking"),
     });
+  }
+
+  /** The real editor, too, puts new objects in the place of its tabs while it opens one, and closes none by the old. */
+  private renewTabs(): void {
+    this.tabs = this.tabs.map((tab) => ({ ...tab }));
   }
 
   private load(uri: Uri): void {

@@ -33,8 +33,11 @@ _TRAIN_EXTRA = frozenset({"accelerate", "gguf", "matplotlib", "peft", "torch", "
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit status, 2 for what the user has to put right."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments:
+        _parser("").print_help(sys.stderr)
+        return 2
     try:
-        args = _parser(arguments[0] if arguments else "").parse_args(arguments)
+        args = _parser(arguments[0]).parse_args(arguments)
         return int(args.run(args))
     except StoreError as error:
         return _complain(str(error))

@@ -92,9 +92,10 @@ export async function tellError(error: unknown): Promise<void> {
   }
 }
 
-/** Tell that there is no server to start, and offer the two ways out. */
-export async function tellNoServer(message: string): Promise<void> {
-  const chosen = await vscode.window.showErrorMessage(message, "Install", "Choose Interpreter");
+/** Tell that there is no server to start, and offer the two ways out; who asked for nothing has met no error. */
+export async function tellNoServer(message: string, asked: boolean): Promise<void> {
+  const tell = asked ? vscode.window.showErrorMessage : vscode.window.showInformationMessage;
+  const chosen = await tell(message, "Install", "Choose Interpreter");
   if (chosen === "Install") {
     await vscode.commands.executeCommand("precisionShaking.installServer");
   } else if (chosen === "Choose Interpreter") {

@@ -65,12 +65,12 @@ export function registerCommands(
   );
 }
 
-/** Run a task of the user's; what goes wrong is told in one sentence, with a way out. */
-export async function guarded(task: () => unknown): Promise<void> {
+/** Run a task; what goes wrong is told in one sentence, with a way out. `asked`: whether the user wanted the task. */
+export async function guarded(task: () => unknown, { asked } = { asked: true }): Promise<void> {
   try {
     await task();
   } catch (error) {
-    void (error instanceof NoServerError ? tellNoServer(error.message) : tellError(error));
+    void (error instanceof NoServerError ? tellNoServer(error.message, asked) : tellError(error));
   }
 }
 

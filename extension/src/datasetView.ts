@@ -5,6 +5,9 @@ import * as vscode from "vscode";
 import type { DatasetStats } from "./protocol";
 import { count, size } from "./wording";
 
+/** The teacher of what the user wrote. */
+const BY_HAND = "user";
+
 interface Line {
   readonly label: string;
   readonly description: string;
@@ -16,13 +19,37 @@ export class DatasetView implements vscode.TreeDataProvider<Line>, vscode.Dispos
   private readonly changes = new vscode.EventEmitter<void>();
   readonly onDidChangeTreeData = this.changes.event;
   private lines: readonly Line[] = [];
+  private outdated = false;
 
-  show(stats: DatasetStats): void {
-    this.lines = datasetLines(stats);
+  /**
+   * @param count Asks the server.
+   * @param warn Is told when it could not count and nobody had asked it to.
+   */
+  constructor(
+    private readonly count: () => Promise<DatasetStats>,
+    private readonly warn: (message: string) => void,
+  ) {}
+
+  /** Count now. */
+  async refresh(): Promise<void> {
+    this.outdated = false;
+    this.lines = datasetLines(await this.count());
+    this.changes.fire();
+  }
+
+  /** Count when the view is looked at. */
+  outdate(): void {
+    this.outdated = true;
     this.changes.fire();
   }
 
   getChildren(line?: Line): Line[] {
+    // The editor asks for the lines of visible views only.
+    if (this.outdated) {
+      this.refresh().catch((error: unknown) => {
+        this.warn(`could not count the dataset: ${String(error)}`);
+      });
+    }
     return line ? [] : [...this.lines];
   }
 
@@ -46,7 +73,7 @@ export function datasetLines(stats: DatasetStats): Line[] {
     icon: "thumbsdown",
   }));
   const teachers = Object.entries(stats.byTeacher).map(([teacher, rows]) => ({
-    label: teacher,
+    label: teacher === BY_HAND ? "you" : teacher,
     description: count(rows, "chosen answer"),
     icon: "mortar-board",
   }));

@@ -19,7 +19,9 @@ async function start(context: vscode.ExtensionContext, log: vscode.LogOutputChan
   const storage = context.globalStorageUri;
   // It is the server's working directory, so it has to be there; and it holds nothing that could be imported.
   await vscode.workspace.fs.createDirectory(storage);
-  const interpreter = await findInterpreter(storage.fsPath);
+  const interpreter = await findInterpreter(storage.fsPath, (why) => {
+    log.warn(why);
+  });
   log.info(`starting the server with ${commandLine(interpreter)} (from ${interpreter.source})`);
   return launch(interpreter, storage.fsPath, { startsOn: (document) => vscode.languages.match(DOCUMENTS, document) > 0, log });
 }

@@ -53,18 +53,23 @@ export async function candidates(storage: string): Promise<Interpreter[]> {
 /**
  * The first interpreter that can run the server.
  *
+ * @param refused Is told of each that cannot, and why.
  * @throws NoServerError none can.
  */
-export async function findInterpreter(storage: string): Promise<Interpreter> {
-  const tried: string[] = [];
+export async function findInterpreter(storage: string, refused: (why: string) => void): Promise<Interpreter> {
+  let named = "";
   for (const interpreter of await candidates(storage)) {
     const problem = await whyNot(interpreter, storage);
     if (problem === undefined) {
       return interpreter;
     }
-    tried.push(`${commandLine(interpreter)} (from ${interpreter.source}) ${problem}`);
+    refused(`${commandLine(interpreter)} (from ${interpreter.source}) ${problem}`);
+    if (interpreter.source === "the setting") {
+      named = `The Python of your settings, ${commandLine(interpreter)}, ${problem}`;
+    }
   }
-  throw new NoServerError(`Precision Shaking found no Python that has its package; install it, or choose the interpreter: ${tried.join("; ")}.`);
+  const nowhere = "Precision Shaking needs its Python package, which no Python here has";
+  throw new NoServerError(`${named || nowhere}: install the package, or choose the Python that has it.`);
 }
 
 /** Why this interpreter cannot run the server, as the end of a sentence; undefined when it can. */
@@ -75,7 +80,7 @@ export async function whyNot(interpreter: Interpreter, cwd: string): Promise<str
     if (check.code === 0) {
       return undefined;
     }
-    return PROBLEMS.get(check.code) ?? "cannot import precision_shaking";
+    return PROBLEMS.get(check.code) ?? "does not have the package";
   } catch {
     return "cannot be started";
   }
@@ -89,7 +94,7 @@ const TOO_OLD = 3;
 const INCOMPLETE = 4;
 const PROBLEMS: ReadonlyMap<number, string> = new Map([
   [TOO_OLD, "is older than Python 3.11"],
-  [INCOMPLETE, "has precision_shaking without the packages it needs"],
+  [INCOMPLETE, "has the package without the packages it needs"],
 ]);
 // Looked up, not imported: the answer must not take as long as a start of the server.
 const PROBE = `import re, sys

@@ -54,6 +54,8 @@ export class SessionCommands {
       await this.offerRunning(running);
       return;
     }
+    // Without a server nobody shall write a request that is lost.
+    await this.server.ready();
     const choice = await choosing(document);
     const words = choice && (request?.trim() ?? (await askRequest(fileName(uri))));
     if (words) {

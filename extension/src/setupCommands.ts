@@ -5,7 +5,6 @@ import * as vscode from "vscode";
 import type { DatasetView } from "./datasetView";
 import { EXTRAS, installVisibly } from "./install";
 import { keyOwner, Keys, needsKey } from "./keys";
-import { datasetStats } from "./protocol";
 import type { Server } from "./server";
 import { interpreterSetting, SECTION, serverSettings } from "./settings";
 import { train } from "./training";
@@ -95,7 +94,7 @@ export class SetupCommands {
   }
 
   async refreshDataset(): Promise<void> {
-    this.dataset.show(await this.server.request(datasetStats, {}));
+    await this.dataset.refresh();
   }
 }
 

@@ -12,6 +12,7 @@ import { BASE, PROPOSAL } from "./files";
 import { ProposalLenses } from "./lenses";
 import { listen } from "./listening";
 import { PlanView } from "./planView";
+import { datasetStats } from "./protocol";
 import { Resuming } from "./resuming";
 import { Review } from "./review";
 import { type Launch, Server } from "./server";
@@ -35,7 +36,15 @@ export function wire(context: vscode.ExtensionContext, launch: (log: vscode.LogO
   });
   const book = new SessionBook();
   const review = new Review();
-  const dataset = new DatasetView();
+  const dataset = new DatasetView(
+    () => server.request(datasetStats, {}),
+    (message) => {
+      log.warn(message);
+    },
+  );
+  server.onConnection(() => {
+    dataset.outdate();
+  });
   const lenses = new ProposalLenses(book);
   const plan = new PlanView(book);
   // Before whoever shows it, so that a pause has begun when they look.
@@ -68,7 +77,7 @@ function followEditor(server: Server): vscode.Disposable[] {
   const startFor = (document: vscode.TextDocument): void => {
     // A start that failed is tried again when the user asks for something, not at every script they open.
     if (vscode.workspace.isTrusted && !server.wasStarted && vscode.languages.match(DOCUMENTS, document) > 0) {
-      void guarded(() => server.ready());
+      void guarded(() => server.ready(), { asked: false });
     }
   };
   const startForAny = (): void => {

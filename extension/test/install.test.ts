@@ -29,7 +29,7 @@ test("the package gets an environment of its own, which is then the one that is 
   execFileSync("python3", ["-c", MAKE_WHEEL, wheel]);
   const lines: string[] = [];
   await install({ extension: folder, storage, extras: ["agents"] }, (line) => void lines.push(line));
-  const found = await findInterpreter(storage);
+  const found = await findInterpreter(storage, () => undefined);
   assert.equal(found.source, "the installed environment");
   assert.match(lines.join("\n"), /-m pip install/);
 });

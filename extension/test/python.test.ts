@@ -14,6 +14,7 @@ import { newEditor } from "./fakeVscode";
 
 let folder: string;
 let editor: FakeEditor;
+const searchPath = process.env.PATH;
 
 beforeEach(() => {
   folder = mkdtempSync(path.join(tmpdir(), "precision-shaking-"));
@@ -21,6 +22,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
+  process.env.PATH = searchPath;
   rmSync(folder, { recursive: true });
 });
 
@@ -50,16 +52,32 @@ describe("an interpreter is asked whether it can", () => {
   test("the first that can is taken", async () => {
     command("environment/bin/python", 1);
     editor.python = command("good", 0);
-    assert.equal((await findInterpreter(folder)).command, editor.python);
+    assert.equal((await findInterpreter(folder, () => undefined)).command, editor.python);
   });
 
-  test("when none can, the sentence names each and what is wrong with it", async () => {
-    editor.settings = { interpreter: [command("empty", 1)] };
-    await assert.rejects(findInterpreter(folder), (error) => {
+  test("when none can, the sentence says what to do, and the log names each and what is wrong with it", async () => {
+    command("environment/bin/python", 1);
+    editor.python = command("old", 3);
+    process.env.PATH = folder;
+    const refused: string[] = [];
+    await assert.rejects(findInterpreter(folder, (why) => refused.push(why)), (error) => {
       assert.ok(error instanceof NoServerError);
-      assert.match(error.message, /has its package; .*empty \(from the setting\) cannot import precision_shaking\.$/);
+      assert.match(error.message, /^Precision Shaking needs its Python package, which no Python here has: install .*, or choose /);
       return true;
     });
+    assert.deepEqual(refused, [
+      `${path.join(folder, "environment/bin/python")} (from the installed environment) does not have the package`,
+      `${path.join(folder, "old")} (from the Python extension) is older than Python 3.11`,
+      "python3 (from the search path) cannot be started",
+    ]);
+  });
+
+  test("a setting that cannot is named in the sentence", async () => {
+    editor.settings = { interpreter: [command("empty", 1)] };
+    await assert.rejects(
+      findInterpreter(folder, () => undefined),
+      /^Error: The Python of your settings, .*empty, does not have the package: install the package, or choose /,
+    );
   });
 
   test("too old, and not there", async () => {

@@ -161,6 +161,16 @@ describe("the server", () => {
   });
 });
 
+test("without a server nobody is asked for a request that would be lost", async () => {
+  stage.close();
+  stage = newStage((_, server) => {
+    server.failure = new NoServerError("No Python has the package.");
+  });
+  await settled();
+  await stage.run("start");
+  assert.deepEqual(stage.editor.shown, ["No Python has the package.", "No Python has the package."]);
+});
+
 describe("choosing the interpreter", () => {
   test("a file becomes the setting", async () => {
     stage.editor.answers = [[Uri.file("/opt/python/bin/python3")]];
@@ -169,9 +179,12 @@ describe("choosing the interpreter", () => {
   });
 });
 
-test("the dataset's numbers become lines", async () => {
-  await stage.run("showDataset");
+test("the dataset's numbers become lines, which nobody has to ask for", async () => {
+  await settled();
+  assert.equal(stage.server.last("datasetStats"), undefined, "the view was not looked at");
   const view = stage.editor.providers.get("precisionShaking.dataset") as { getChildren(): { label: string }[] };
+  assert.deepEqual(view.getChildren(), []);
+  await settled();
   const labels = view.getChildren().map(({ label }) => label);
   assert.deepEqual(labels, [
     "2 rows",

@@ -22,6 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["serve"]:
         status: int = importlib.import_module(_SERVE).main(words[1:]) or 0
         return status
+    if not words:
+        _parser().print_help(sys.stderr)
+        return 2
     arguments = _parser().parse_args(words)
     match arguments.command:
         case "run":

@@ -61,6 +61,7 @@ def run_abandon(arguments: argparse.Namespace) -> int:
             abandon(store, arguments.session)
     except (StoreError, ResumeError) as error:
         return _complain(error)
+    sys.stderr.write("The session is given up; what was accepted stays.\n")
     return _DONE
 
 

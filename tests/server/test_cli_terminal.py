@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import pytest
 from scripted_teacher import ScriptedTeacher, instruct, plan, verdict, work
 
+import dorpo.cli
+from precision_shaking import cli
 from precision_shaking.console import rows_in_words
 
 pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
@@ -138,3 +140,9 @@ def test_a_further_edit_needs_words_and_a_call_for_help_tells_the_choices(script
 )
 def test_rows_are_told_without_a_contradiction(rows, soft, words):
     assert rows_in_words(rows, soft) == words
+
+
+@pytest.mark.parametrize(("program", "command"), [(cli, "resume"), (dorpo.cli, "evaluate")])
+def test_without_a_command_the_commands_are_told(program, command, capsys):
+    assert program.main([]) == 2
+    assert command in capsys.readouterr().err

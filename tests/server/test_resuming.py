@@ -14,6 +14,7 @@ import psutil
 import pytest
 from scripted_teacher import ScriptedTeacher, instruct, plan, verdict, work
 
+from precision_shaking.cli import main
 from precision_shaking.sape import events as e
 from precision_shaking.sape import wire
 from precision_shaking.sape.process import EngineError, EngineProcess
@@ -177,7 +178,7 @@ def test_the_command_line_says_how_to_go_on_and_does(tmp_path):
     assert command("sessions", "--json", db=db) == {"sessions": []}
 
 
-def test_an_abandoned_session_is_gone_for_good(tmp_path):
+def test_an_abandoned_session_is_gone_for_good(tmp_path, capsys):
     file, db = tmp_path / "greet.py", tmp_path / "d.db"
     file.write_text(OLD)
     with ScriptedTeacher({**SAID, "worker": [work("print(1)")]}) as teacher:
@@ -186,7 +187,8 @@ def test_an_abandoned_session_is_gone_for_good(tmp_path):
         complaint = command(*words, db=db, fails=True)
     assert "Nobody is there to answer" in complaint
     [listed] = command("sessions", "--json", db=db)["sessions"]
-    command("abandon", listed["session"], db=db)
+    assert main(["abandon", listed["session"], "--db", str(db)]) == 0
+    assert "given up" in capsys.readouterr().err
     assert command("sessions", "--json", db=db) == {"sessions": []}
     assert select(db, "SELECT session.status, step.status FROM session JOIN step ON n = 0") == [
         ("abandoned", "abandoned")

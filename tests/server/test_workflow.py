@@ -157,7 +157,7 @@ def test_each_phase_has_its_task(phase):
 def test_a_plan_is_trimmed_bounded_and_never_empty():
     planned = workflow.advance(at(Phase.PLANNING), h.Planned((" a ", "", "b", "c", "d"))).state
     assert planned.steps == ("a", "b", "c")
-    assert workflow.advance(at(Phase.PLANNING), h.Planned((" ",))).state.steps == ("request",)
+    assert workflow.advance(at(Phase.PLANNING), h.Planned(("1.", " "))).state.steps == ("request",)
 
 
 def test_a_step_that_was_said_before_is_left_out():

@@ -78,12 +78,15 @@ def _planned(state: State, event: Planned) -> Transition:
 
 
 def _distinct(steps: tuple[str, ...]) -> tuple[str, ...]:
-    """The steps in their order, without empty ones and those said before: small models repeat themselves."""
+    """The steps in their order, without those that say nothing or were said before: small models do both."""
     by_words: dict[str, str] = {}
-    for step in steps:
+    for step in filter(_says_something, steps):
         by_words.setdefault(" ".join(step.lower().split()).rstrip("."), step.strip())
-    by_words.pop("", None)
     return tuple(by_words.values())
+
+
+def _says_something(step: str) -> bool:
+    return any(map(str.isalpha, step))
 
 
 def _open_step(state: State, step: int) -> State:

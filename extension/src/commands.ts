@@ -48,6 +48,8 @@ export function registerCommands(
     "precisionShaking.openAttempt": (uid, attempt) => sessions.openAttempt(words(uid) ?? "", words(attempt) ?? ""),
     "precisionShaking.correct": (on) => corrections.choose(target(on)),
     "precisionShaking.train": () => setup.train(),
+    "precisionShaking.useMyModel": () => setup.useMyModel(),
+    "precisionShaking.stopMyModel": () => setup.stopMyModel(),
     "precisionShaking.showDataset": () => setup.showDataset(),
     "precisionShaking.setApiKey": () => setup.setApiKey(),
     "precisionShaking.installServer": () => setup.installServer(),

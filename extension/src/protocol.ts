@@ -120,6 +120,13 @@ export const startTraining = {
   result: shape({ status: text, output: text, metrics: record(anything) }),
 };
 
+/** The user wants a model of what a training learned (null: the last one) that a session's worker can ask. */
+export const makeWorker = {
+  method: "precisionShaking/makeWorker",
+  params: shape({ training: nullable(text), workDoneToken: nullable(either(text, number)) }),
+  result: shape({ worker: text }),
+};
+
 /** The dataset view wants its numbers. */
 export const datasetStats = {
   method: "precisionShaking/datasetStats",
@@ -187,6 +194,7 @@ export const apiKey = {
 /** What the server is told when it starts, and again when a setting changes. */
 export const serverSettings = shape({
   teachers: list(text),
+  worker: text,
   maxAttempts: number,
   maxWholeLines: number,
   database: text,
@@ -209,6 +217,7 @@ export const MESSAGES: readonly (RequestMessage<unknown, unknown> | Notification
   resumeSession,
   abandonSession,
   startTraining,
+  makeWorker,
   datasetStats,
   sessionEvent,
   proposal,

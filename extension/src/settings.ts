@@ -16,6 +16,7 @@ export function interpreterSetting(): readonly string[] {
 export function serverSettings(): ServerSettings {
   return {
     teachers: read("teachers", ["embedded/smollm2"]),
+    worker: read("worker", ""),
     maxAttempts: read("maxAttempts", 3),
     maxWholeLines: read("maxWholeLines", 350),
     database: read("database", ""),

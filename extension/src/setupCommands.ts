@@ -5,6 +5,7 @@ import * as vscode from "vscode";
 import type { DatasetView } from "./datasetView";
 import { EXTRAS, installVisibly } from "./install";
 import { keyOwner, Keys, needsKey } from "./keys";
+import { stopUsing, useAsWorker } from "./ownModel";
 import type { Server } from "./server";
 import { interpreterSetting, SECTION, serverSettings } from "./settings";
 import { train } from "./training";
@@ -82,10 +83,24 @@ export class SetupCommands {
 
   /** Train, and show what came of it. */
   async train(): Promise<void> {
-    const sentence = await train(this.server);
-    if (sentence !== undefined) {
-      void vscode.window.showInformationMessage(sentence);
+    const trained = await train(this.server);
+    if (!trained) {
+      return;
     }
+    const use = "Use as Worker";
+    const buttons = trained.output === undefined ? [] : [use];
+    if ((await vscode.window.showInformationMessage(trained.sentence, ...buttons)) === use) {
+      await useAsWorker(this.server, trained.output);
+    }
+  }
+
+  /** Put what was learned last before the teachers. */
+  useMyModel(): Promise<void> {
+    return useAsWorker(this.server);
+  }
+
+  stopMyModel(): Promise<void> {
+    return stopUsing();
   }
 
   async showDataset(): Promise<void> {

@@ -1,48 +1,19 @@
 /** Trains the student behind a notification whose cancel button cancels the training. */
 
-import { randomUUID } from "node:crypto";
-import * as vscode from "vscode";
-
 import { startTraining } from "./protocol";
 import type { Server } from "./server";
+import { longRequest } from "./workDone";
 
-/** Returns the sentence to show, or undefined when the user cancelled before anything began. */
-export async function train(server: Server): Promise<string | undefined> {
-  const connection = await server.ready();
-  const workDoneToken = randomUUID();
-  return vscode.window.withProgress(
-    { location: vscode.ProgressLocation.Notification, title: "Training your small model", cancellable: true },
-    async (progress, token) => {
-      const increments = new Increments();
-      const listening = connection.onWorkDone(workDoneToken, (message, percentage) => {
-        progress.report({ message, increment: increments.to(percentage) });
-      });
-      try {
-        return sentence(await server.request(startTraining, { workDoneToken }, token));
-      } catch (error) {
-        if (token.isCancellationRequested) {
-          return undefined;
-        }
-        throw error;
-      } finally {
-        listening.dispose();
-      }
-    },
-  );
+export interface Trained {
+  readonly sentence: string;
+  /** The folder of what was learned; undefined where the training was cancelled. */
+  readonly output: string | undefined;
 }
 
-/** The protocol counts percent from the beginning, the editor from the last report. */
-export class Increments {
-  private reached = 0;
-
-  to(percentage: number | undefined): number | undefined {
-    if (percentage === undefined) {
-      return undefined;
-    }
-    const step = Math.max(0, percentage - this.reached);
-    this.reached += step;
-    return step;
-  }
+/** Returns what to show, or undefined when the user cancelled before anything began. */
+export async function train(server: Server): Promise<Trained | undefined> {
+  const result = await longRequest(server, "Training your small model", startTraining, (workDoneToken) => ({ workDoneToken }));
+  return result && { sentence: sentence(result), output: result.status === "finished" ? result.output : undefined };
 }
 
 function sentence(result: { status: string; output: string; metrics: Record<string, unknown> }): string {

@@ -34,6 +34,7 @@ export class FakeServer {
     resumeSession: { session: SESSION },
     abandonSession: {},
     startTraining: { status: "finished", output: "/students/one", metrics: { before: { kl: 0.91234 }, after: { kl: 0.41234 } } },
+    makeWorker: { worker: "embedded//models/one/one-f16.gguf" },
     datasetStats: {
       path: "/home/dataset.db",
       sessions: 1,

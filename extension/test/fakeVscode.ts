@@ -94,6 +94,7 @@ export const workspace = {
   openTextDocument: (uri: Uri) => Promise.resolve(current.open(uri, "")),
   getConfiguration: () => ({
     get: (name: string) => current.settings[name],
+    inspect: (name: string) => ({ globalValue: current.settings[name], workspaceValue: undefined }),
     update: (name: string, value: unknown) => {
       current.change({ [name]: value });
       return Promise.resolve();

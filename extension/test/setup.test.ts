@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 
 import { keyOwner } from "../src/keys";
 import { NoServerError } from "../src/python";
-import { Increments } from "../src/training";
+import { Increments } from "../src/workDone";
 import { URI } from "./fakeServer";
 import { Uri } from "./fakeTypes";
 import { newStage, settled, type Stage } from "./stage";
@@ -89,6 +89,43 @@ describe("training", () => {
     assert.deepEqual(stage.editor.shown, ["The training was cancelled: one."]);
   });
 
+  test("what it made is offered as the worker, used, and given up again", async () => {
+    stage.editor.answers = ["Use as Worker"];
+    await stage.run("train");
+    const asked = stage.server.asked.find(({ method }) => method === "precisionShaking/makeWorker");
+    assert.equal((asked?.params as { training: string }).training, "/students/one");
+    assert.equal(stage.editor.settings.worker, "embedded//models/one/one-f16.gguf");
+    assert.deepEqual(stage.editor.settings.teachers, ["embedded/smollm2", "openai/gpt-4o"], "they stay behind it");
+    assert.match(stage.editor.shown.at(-1) ?? "", /Stop Using My Model/);
+    await settled();
+    const told = stage.server.told.at(-1)?.params as { settings: { precisionShaking: { worker: string } } };
+    assert.equal(told.settings.precisionShaking.worker, "embedded//models/one/one-f16.gguf");
+    await stage.run("stopMyModel");
+    assert.equal(stage.editor.settings.worker, undefined);
+  });
+
+  test("the last one can be used later, and given up where that is told", async () => {
+    stage.editor.answers = ["Stop Using It"];
+    await stage.run("useMyModel");
+    const asked = stage.server.asked.find(({ method }) => method === "precisionShaking/makeWorker");
+    assert.equal((asked?.params as { training: string | null }).training, null);
+    assert.equal(stage.editor.settings.worker, undefined);
+  });
+
+  test("a model that was cancelled as it was made is not used", async () => {
+    stage.server.answers.makeWorker = (_: unknown, token: { onCancellationRequested(listener: () => void): void }) =>
+      new Promise((_resolve, reject) => {
+        token.onCancellationRequested(() => {
+          reject(new Error("cancelled"));
+        });
+      });
+    const making = stage.run("useMyModel");
+    await settled();
+    stage.editor.progresses.at(-1)?.cancel();
+    await making;
+    assert.deepEqual([stage.editor.settings.worker, stage.editor.shown], [undefined, []]);
+  });
+
   test("percent of the whole become steps, and never run backwards", () => {
     const increments = new Increments();
     assert.deepEqual([10, 30, 20, undefined, 100].map((at) => increments.to(at)), [10, 20, 0, undefined, 70]);
@@ -125,6 +162,7 @@ describe("the server", () => {
           settings: {
             precisionShaking: {
               teachers: ["embedded/smollm2", "openai/gpt-4o"],
+              worker: "",
               maxAttempts: 5,
               maxWholeLines: 350,
               database: "",

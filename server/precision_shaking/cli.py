@@ -103,6 +103,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("request", metavar="CHANGE_REQUEST", help="what should change, in your words")
     _add_teachers(parser, "a model to ask, several in the order they are used")
     parser.add_argument(
+        "--worker",
+        metavar="PROVIDER/MODEL[@BASE_URL]",
+        help="a model of your own, which only the worker asks, before the teachers: embedded/FILE.gguf",
+    )
+    parser.add_argument(
         "--instance",
         metavar="NAME",
         help="what it is, see `instances` (script; prose where that is what fits the file)",

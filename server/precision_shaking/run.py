@@ -135,10 +135,12 @@ def _drive(
 def _params(arguments: argparse.Namespace, document: UserDocument) -> wire.StartParams:
     key = os.environ.get("PRECISION_SHAKING_API_KEY")
     pool = [parse_teacher(text) for text in arguments.teachers or [DEFAULT_TEACHER]]
+    if arguments.worker:
+        pool.insert(0, evolve(parse_teacher(arguments.worker), worker_only=True))
     # The key is meant for servers of the user's own; a provider's is in the provider's own variable.
-    teachers = tuple(wire.TeacherAccess(t.name, t.base_url, key if t.base_url else None) for t in pool)
-    if arguments.replay and arguments.teachers:
-        raise OptionsError("A replay has the teachers of its recording: leave out --teacher.")
+    teachers = tuple(evolve(teacher, api_key=key if teacher.base_url else None) for teacher in pool)
+    if arguments.replay and (arguments.teachers or arguments.worker):
+        raise OptionsError("A replay has the teachers of its recording: leave out --teacher and --worker.")
     if arguments.replay and not arguments.db:
         raise OptionsError(
             "A replay makes the recorded session's rows again: name a dataset for them with --db."

@@ -21,6 +21,7 @@ class Settings:
 
     Attributes:
         teachers: The pool, in the order it is used: `provider/model`, optionally `@` and a base URL.
+        worker: The user's own model, which the worker asks before the teachers; None without one.
         max_attempts: Failed attempts at a step before the next teacher is used.
         max_whole_lines: The longest script that the worker writes whole; of longer ones it writes regions.
         database: The dataset's file; None for the user's default one.
@@ -32,6 +33,7 @@ class Settings:
     """
 
     teachers: tuple[str, ...] = ("embedded/smollm2",)
+    worker: str | None = None
     max_attempts: int = 3
     max_whole_lines: int = 350
     database: Path | None = None
@@ -74,15 +76,30 @@ def split_teacher(text: str) -> tuple[str, str | None]:
 
 
 def _teachers(value: Any) -> tuple[str, ...]:
-    wanted = "a list of at least one model, each written provider/model or provider/model@base-URL"
-    if not isinstance(value, list) or not value:
-        raise ValueError(wanted)
-    for item in value:
-        name = split_teacher(item.strip())[0] if isinstance(item, str) else ""
-        provider, slash, model = name.partition("/")
-        if not (provider and slash and model):
-            raise ValueError(wanted)
+    if not isinstance(value, list) or not value or not all(map(_is_teacher, value)):
+        raise ValueError(
+            "a list of at least one model, each written provider/model or provider/model@base-URL"
+        )
     return tuple(item.strip() for item in value)
+
+
+def _is_teacher(value: Any) -> bool:
+    name = split_teacher(value.strip())[0] if isinstance(value, str) else ""
+    provider, slash, model = name.partition("/")
+    return bool(provider and slash and model)
+
+
+def _worker(value: Any) -> str | None:
+    if not isinstance(value, str):
+        raise ValueError("a model")
+    own = value.strip()
+    if not own:
+        return None
+    if own.endswith(".gguf") and Path(own).is_absolute():
+        return f"embedded/{own}"
+    if not _is_teacher(own):
+        raise ValueError("the absolute path of a GGUF file, provider/model@base-URL, or empty for none")
+    return own
 
 
 def _count(value: Any) -> int:
@@ -115,6 +132,7 @@ def _flag(value: Any) -> bool:
 
 _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "teachers": ("teachers", _teachers),
+    "worker": ("worker", _worker),
     "maxAttempts": ("max_attempts", _count),
     "maxWholeLines": ("max_whole_lines", _count),
     "database": ("database", _file),

@@ -32,6 +32,7 @@ MESSAGES = {
     protocol.RESUME_SESSION: (ResumeSessionParams, ResumeSessionResult),
     protocol.ABANDON_SESSION: (AbandonSessionParams, protocol.Nothing),
     protocol.START_TRAINING: (protocol.StartTrainingParams, protocol.StartTrainingResult),
+    protocol.MAKE_WORKER: (protocol.MakeWorkerParams, protocol.MakeWorkerResult),
     protocol.DATASET_STATS: (protocol.Nothing, protocol.DatasetStatsResult),
     protocol.SESSION_EVENT: (protocol.SessionEventParams, None),
     protocol.PROPOSAL: (protocol.ProposalParams, None),

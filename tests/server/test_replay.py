@@ -18,6 +18,7 @@ from dorpo.softlabels import TokenScore
 from dorpo.store import Store
 from precision_shaking.sape.channel import ChannelError
 from precision_shaking.sape.recording import read_recording, read_scores, write_scores
+from precision_shaking.sape.wire import TeacherAccess
 
 OLD = 'print("hi")\n'
 NEW = 'print("hello")'
@@ -135,7 +136,7 @@ def test_a_recording_is_private_and_holds_no_key_and_no_address(recorded):
     assert "canary" not in text
     assert "127.0.0.1" not in text
     teachers, exchanges = read_recording(path)
-    assert teachers == ("openai/scripted",)
+    assert teachers == (TeacherAccess("openai/scripted"),)
     assert [exchange.agent for exchange in exchanges].count("worker") == 5
     worker = next(exchange for exchange in exchanges if exchange.agent == "worker")
     assert (worker.text, worker.finish_reason) == (work("print(1 / 0)"), "stop")

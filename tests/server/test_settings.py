@@ -9,6 +9,7 @@ def test_values_of_an_editor_replace_the_defaults():
     settings = Settings().updated(
         {
             "teachers": ["openai/gpt-4o", " openai/mine@http://127.0.0.1:8000/v1 "],
+            "worker": "/models/mine.gguf",
             "maxAttempts": 2,
             "maxWholeLines": 80,
             "database": "/data/my.db",
@@ -21,6 +22,7 @@ def test_values_of_an_editor_replace_the_defaults():
     )
     assert settings == Settings(
         teachers=("openai/gpt-4o", "openai/mine@http://127.0.0.1:8000/v1"),
+        worker="embedded//models/mine.gguf",
         max_attempts=2,
         max_whole_lines=80,
         database=Path("/data/my.db"),
@@ -38,6 +40,13 @@ def test_absent_and_null_values_change_nothing():
     assert settings.updated(None) == settings
 
 
+@pytest.mark.parametrize("own", ["embedded//models/mine.gguf", "openai/mine@http://127.0.0.1:8000/v1"])
+def test_a_worker_of_ones_own_is_a_model_or_none(own):
+    settings = Settings().updated({"worker": f" {own} "})
+    assert settings.worker == own
+    assert settings.updated({"worker": ""}).worker is None
+
+
 def test_an_empty_database_is_the_usual_one():
     assert Settings(database=Path("/x.db")).updated({"database": ""}).database is None
 
@@ -50,6 +59,8 @@ def test_an_empty_database_is_the_usual_one():
         ("teachers", ["gpt-4o"]),
         ("teachers", ["/gpt-4o"]),
         ("teachers", [3]),
+        ("worker", "mine.gguf"),
+        ("worker", 1),
         ("maxAttempts", 0),
         ("maxAttempts", "3"),
         ("maxAttempts", True),

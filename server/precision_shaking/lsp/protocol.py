@@ -24,6 +24,7 @@ OPEN_SESSIONS = "precisionShaking/openSessions"
 RESUME_SESSION = "precisionShaking/resumeSession"
 ABANDON_SESSION = "precisionShaking/abandonSession"
 START_TRAINING = "precisionShaking/startTraining"
+MAKE_WORKER = "precisionShaking/makeWorker"
 DATASET_STATS = "precisionShaking/datasetStats"
 
 # Notifications of the server
@@ -198,6 +199,26 @@ class StartTrainingResult:
     status: str
     output: str
     metrics: dict[str, Any] = field(factory=dict)
+
+
+@frozen
+class MakeWorkerParams:
+    """`makeWorker`: make a model of what was learned that a session's worker can ask. Can be cancelled.
+
+    Attributes:
+        training: The folder that a training wrote; None for the last one that learned anything.
+        work_done_token: As in `startTraining`.
+    """
+
+    training: str | None = None
+    work_done_token: str | int | None = None
+
+
+@frozen
+class MakeWorkerResult:
+    """The answer to `makeWorker`; `worker` is the model, as the setting of that name wants it."""
+
+    worker: str
 
 
 @frozen

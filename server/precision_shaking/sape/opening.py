@@ -62,8 +62,8 @@ def _start(
     store = resources.enter_context(Store.open(_dataset(params.db)))
     uid = str(uuid.uuid4())
     if params.record is not None:
-        names = [teacher.name for teacher in teachers]
-        channel = RecordingChannel.create(Path(params.record), names, channel, _moment(store, uid))
+        asked = [teacher.access for teacher in teachers]
+        channel = RecordingChannel.create(Path(params.record), asked, channel, _moment(store, uid))
     elif params.replay is None:
         # Not under a recording: it is to be run again where the agents have no programs.
         channel = _equipped(channel, instance)

@@ -23,6 +23,7 @@ from precision_shaking.sape.channel import Call, Channel, ChannelError
 from precision_shaking.sape.exchange import Exchange, Messages
 from precision_shaking.sape.retrying import Trouble
 from precision_shaking.sape.teachers import Teacher, TeacherError
+from precision_shaking.sape.wire import TeacherAccess
 
 FORMAT = 1
 # Who is asked for the scores of an amended answer, where an exchange names its agent.
@@ -81,7 +82,9 @@ class RecordingChannel:
     moment: Callable[[], int]
 
     @classmethod
-    def create(cls, path: Path, teachers: Sequence[str], inner: Channel, moment: Callable[[], int]) -> Self:
+    def create(
+        cls, path: Path, teachers: Sequence[TeacherAccess], inner: Channel, moment: Callable[[], int]
+    ) -> Self:
         """Begin a recording in a file that only the user can read.
 
         Raises:
@@ -93,7 +96,7 @@ class RecordingChannel:
             raise ChannelError(f"The recording {path} exists already: choose another file.") from None
         except OSError as error:
             raise _unwritable(path, error) from error
-        _append(path, {"recording": FORMAT, "teachers": list(teachers)})
+        _begin(path, teachers)
         return cls(path, inner, moment)
 
     @classmethod
@@ -112,7 +115,7 @@ class RecordingChannel:
         try:
             fresh.unlink(missing_ok=True)
             os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            _append(fresh, {"recording": FORMAT, "teachers": list(teachers)})
+            _begin(fresh, teachers)
             for exchange in exchanges:
                 if exchange.moment < known:
                     _append(fresh, asdict(exchange))
@@ -186,8 +189,8 @@ def scored_chat(messages: Messages, response: str) -> Messages:
     return [*messages, {"role": "assistant", "content": response}]
 
 
-def read_recording(path: Path, *, torn: bool = False) -> tuple[tuple[str, ...], list[Recorded]]:
-    """The teachers and the exchanges of a recording.
+def read_recording(path: Path, *, torn: bool = False) -> tuple[tuple[TeacherAccess, ...], list[Recorded]]:
+    """The teachers, without their addresses, and the exchanges of a recording.
 
     Args:
         path: Its file.
@@ -209,9 +212,11 @@ def read_recording(path: Path, *, torn: bool = False) -> tuple[tuple[str, ...], 
     if header.get("recording") != FORMAT:
         raise ChannelError(f"{path} is no recording that this version reads: record the session again.")
     try:
-        teachers = cattrs.structure(header.get("teachers"), tuple[str, ...])
+        names = cattrs.structure(header.get("teachers"), tuple[str, ...])
+        own = cattrs.structure(header.get("worker_only", ()), tuple[str, ...])
     except (cattrs.BaseValidationError, TypeError, ValueError) as error:
         raise _damaged(path, 1) from error
+    teachers = tuple(TeacherAccess(name, worker_only=name in own) for name in names)
     return teachers, [_recorded(path, number, line) for number, line in enumerate(lines, 2)]
 
 
@@ -246,6 +251,13 @@ def _unwritable(path: Path, error: OSError) -> ChannelError:
     return ChannelError(
         f"The recording {path} cannot be written ({error.strerror or error}): choose another file."
     )
+
+
+def _begin(path: Path, teachers: Sequence[TeacherAccess]) -> None:
+    # Names alone: addresses and keys are nobody's business.
+    names = [teacher.name for teacher in teachers]
+    own = [teacher.name for teacher in teachers if teacher.worker_only]
+    _append(path, {"recording": FORMAT, "teachers": names, "worker_only": own})
 
 
 def _append(path: Path, data: dict[str, Any]) -> None:

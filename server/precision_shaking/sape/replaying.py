@@ -34,7 +34,7 @@ class ReplayChannel:
     """Answers every question with the first exchange not yet used that asked the same of the same teacher."""
 
     path: Path
-    teachers: tuple[str, ...]
+    teachers: tuple[TeacherAccess, ...]
     _exchanges: tuple[Recorded, ...]
     _unused: list[int] = field(init=False)
 
@@ -53,7 +53,7 @@ class ReplayChannel:
 
     def pool(self) -> list[Teacher]:
         """The recording's teachers, whom nobody can reach."""
-        return [silent(TeacherAccess(name), _NoWaiting()) for name in self.teachers]
+        return [silent(teacher, _NoWaiting()) for teacher in self.teachers]
 
     async def ask(self, call: Call) -> Reply:
         """See `Channel`.

@@ -273,9 +273,13 @@ class Session:
         """Ask the teacher about a text of the user as the dataset will have it, an answer to the prompt."""
         if self._prompt is None:
             return
+        teacher = self._workers[self._state.teacher]
+        if teacher.access.worker_only:
+            # What the student thinks of the user's text is what it shall unlearn.
+            return
         asked = self._prompt.instruction, self._prompt.script, self._state.limits.max_whole_lines
         scores = await self._channel.score(
-            self._workers[self._state.teacher],
+            teacher,
             to_messages(render_prompt(*asked)),
             render_answer(reasoning, script, *asked[1:]),
         )

@@ -29,12 +29,15 @@ class TeacherAccess:
         name: `provider/model`, for example `embedded/smollm2` or `openai/gpt-4o`.
         base_url: Of an OpenAI-compatible server, when it is not the provider's own.
         api_key: None when the teacher needs none or its provider's environment variable holds it.
+        worker_only: Whether only the worker asks it, before all others: the user's own model, which has
+            learnt nothing else.
     """
 
     name: str
     base_url: str | None = None
     # Kept out of every log and traceback.
     api_key: str | None = field(default=None, repr=False)
+    worker_only: bool = False
 
 
 @frozen

@@ -112,9 +112,12 @@ def _text_of_several(
 
 
 async def _teachers(server: Server, settings: Settings) -> tuple[wire.TeacherAccess, ...]:
-    """The pool, with the keys that the user keeps in the editor."""
-    pool = []
-    for text in settings.teachers:
+    """The pool, the user's own model before it, with the keys that they keep in the editor."""
+    pool: list[wire.TeacherAccess] = []
+    for text in filter(None, (settings.worker, *settings.teachers)):
         name, base_url = split_teacher(text)
-        pool.append(wire.TeacherAccess(name, base_url, await key_of(server, text)))
+        key = await key_of(server, text)
+        # By its place: the same model may be a teacher of the others, too.
+        own = settings.worker is not None and not pool
+        pool.append(wire.TeacherAccess(name, base_url, key, worker_only=own))
     return tuple(pool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dorpo.durations import in_words
@@ -27,6 +28,10 @@ def register(server: Server) -> None:
     @request(server, protocol.START_TRAINING, protocol.StartTrainingParams)
     async def start(params: protocol.StartTrainingParams) -> protocol.StartTrainingResult:
         return await train(server, params)
+
+    @request(server, protocol.MAKE_WORKER, protocol.MakeWorkerParams)
+    async def worker(params: protocol.MakeWorkerParams) -> protocol.MakeWorkerResult:
+        return await make_worker(server, params)
 
 
 async def train(server: Server, params: protocol.StartTrainingParams) -> protocol.StartTrainingResult:
@@ -55,6 +60,28 @@ async def train(server: Server, params: protocol.StartTrainingParams) -> protoco
     # Where it is in full: a notification has room for the folder's name alone.
     logger.info("The training is %s; its folder is %s", result.status, result.output)
     return result
+
+
+async def make_worker(server: Server, params: protocol.MakeWorkerParams) -> protocol.MakeWorkerResult:
+    """Make a model that the worker can ask of what a training learned.
+
+    Raises:
+        RefusedError: There is none, or it cannot be made.
+    """
+    from dorpo.paths import home
+    from precision_shaking.lsp import own_model
+
+    training = Path(params.training) if params.training else own_model.last_training(home())
+    making = asyncio.ensure_future(own_model.make(training, home()))
+    title = "Making your model ready to work"
+    async with progress(server, title, params.work_done_token, making.cancel, measured=False):
+        try:
+            return protocol.MakeWorkerResult(await making)
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args:
+                raise
+            # By the progress, whose request still waits for an answer.
+            raise RefusedError("Cancelled: no model was made.") from None
 
 
 async def _listen(trainer: Trainer, bar: Bar) -> dict[str, Any]:

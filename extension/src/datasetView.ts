@@ -3,7 +3,7 @@
 import * as vscode from "vscode";
 
 import type { DatasetStats } from "./protocol";
-import { count, size } from "./wording";
+import { count, size, spoken } from "./wording";
 
 /** The teacher of what the user wrote. */
 const BY_HAND = "user";
@@ -58,6 +58,7 @@ export class DatasetView implements vscode.TreeDataProvider<Line>, vscode.Dispos
     item.description = line.description;
     item.iconPath = new vscode.ThemeIcon(line.icon);
     item.tooltip = line.tooltip;
+    item.accessibilityInformation = spoken(line);
     return item;
   }
 

@@ -5,7 +5,7 @@ import * as vscode from "vscode";
 import type { Verdict } from "./events";
 import type { SessionBook } from "./sessionBook";
 import type { Attempt, Session, Step } from "./sessions";
-import { count, fileName, outcomeText, stepOf } from "./wording";
+import { count, fileName, outcomeText, spoken, stepOf } from "./wording";
 
 /** One line of the tree, and what is below it. */
 export interface PlanNode {
@@ -44,6 +44,7 @@ export class PlanView implements vscode.TreeDataProvider<PlanNode>, vscode.Dispo
     item.description = node.description;
     item.iconPath = new vscode.ThemeIcon(node.icon);
     item.tooltip = node.tooltip;
+    item.accessibilityInformation = spoken(node);
     item.contextValue = node.context;
     item.command = node.command;
     return item;

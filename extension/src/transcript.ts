@@ -50,7 +50,7 @@ export function transcriptLine(event: SessionEvent): string | undefined {
         .filter((part) => part !== "")
         .join("\n");
     case "feedback_read":
-      return `${event.decided_by === "user" ? "you" : "read as"}: ${event.verdict.replace("_", " ")}. ${event.words}`.trimEnd();
+      return `${event.decided_by === "user" ? "you" : "read as"}: ${event.verdict} ${event.words}`;
     case "row_written":
       return `row ${event.rows}: ${event.reason ?? "accepted at once"}${event.soft_labels ? ", with soft labels" : ""}`;
     case "step_accepted":

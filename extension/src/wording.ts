@@ -77,3 +77,8 @@ export function size(bytes: number): string {
   const value = bytes / 1000 ** power;
   return `${value < 10 && power > 0 ? value.toFixed(1) : Math.round(value)} ${units[power] ?? ""}`;
 }
+
+/** What a screen reader says of a line; left to itself the editor would have it say the tooltip alone. */
+export function spoken({ label, description }: { readonly label: string; readonly description: string }): { label: string } {
+  return { label: [label, description].filter((part) => part !== "").join(", ") };
+}

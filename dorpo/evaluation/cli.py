@@ -15,7 +15,7 @@ from dorpo.training import options
 from dorpo.training.cancellation import Cancellation, TrainingCancelledError
 from dorpo.training.cli import own_stdout, set_environment, signals_to
 from dorpo.training.events import TrainingEvent, TrainingProgress
-from dorpo.training.options import positive
+from dorpo.training.options import part, positive
 from dorpo.training.request import TrainingRefusedError, TrainingRequest, prepare_output
 
 CANCELLED = 130
@@ -61,7 +61,10 @@ def add_arguments(subparsers: Any) -> None:
     parser.add_argument("--max-steps", type=positive, metavar="N", help="of the baselines, without --adapter")
     parser.add_argument("--max-length", type=positive, metavar="TOKENS", help="leave longer rows out")
     parser.add_argument(
-        "--holdout", type=float, help="share of sessions to evaluate on (default: the training's)"
+        "--holdout",
+        type=part,
+        metavar="SHARE",
+        help="share of sessions to evaluate on (default: the training's)",
     )
     parser.add_argument("--seed", type=int, help="of split and bootstrap (default: the training's)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where the report goes")

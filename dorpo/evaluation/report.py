@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from dorpo.counting import counted
 from dorpo.evaluation.run import Evaluation
 
 if TYPE_CHECKING:
@@ -36,11 +37,10 @@ def to_markdown(evaluation: Evaluation, picture: str | None = None) -> str:
     """
     kind = "beside its training" if evaluation.full else "with the adapter"
     trained = f" {kind} `{evaluation.adapter}`" if evaluation.adapter else ""
-    prompts = evaluation.candidates[0].figures.prompts
+    prompts = counted(evaluation.candidates[0].figures.prompts, "prompt")
     head = [
         "# Evaluation",
-        f"Student `{evaluation.student}`{trained}, on {prompts} prompts ({evaluation.on}) of "
-        f"`{evaluation.dataset}`.",
+        f"Student `{evaluation.student}`{trained}, on {prompts} ({evaluation.on}) of `{evaluation.dataset}`.",
     ]
     parts = [*head, _table(_LINES, evaluation.candidates)]
     if any(candidate.figures.pairs for candidate in evaluation.candidates):
@@ -104,7 +104,9 @@ def _accuracy_for(reason: str) -> Callable[[Candidate], str]:
     def show(candidate: Candidate) -> str:
         part = candidate.figures.by_reason.get(reason)
         return (
-            NOTHING if part is None else f"{part.share:.3f} ({_interval(part.interval)}), {part.pairs} pairs"
+            NOTHING
+            if part is None
+            else f"{part.share:.3f} ({_interval(part.interval)}), {counted(part.pairs, 'pair')}"
         )
 
     return show

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
+from dorpo.counting import counted
 from dorpo.evaluation.measured_rows import TRAINED_ON, MeasuredRows
 from dorpo.evaluation.origin import Origin, read_origin
 from dorpo.evaluation.pass_rate import find_command, run_with
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dorpo.evaluation.candidates import Answering, Bench, Candidate
 
 BASE, ADAPTER, FULL = "base", "adapter", "trained"
+_FEW_PROMPTS = 10
 # The objective's special cases, by what they change of it.
 BASELINES: dict[str, dict[str, float]] = {
     "sft": {"beta": 0.0, "kd_alpha": 0.0},
@@ -107,7 +109,7 @@ def evaluate_as_asked(
 
     with cancellation.interruptible():
         bench = set_up(data.rows, training, origin, answering)
-        report(f"Measuring {BASE} on {len(bench.rows.groups)} prompts ({bench.rows.on}).")
+        report(f"Measuring {BASE} on {counted(len(bench.rows.groups), 'prompt')} ({bench.rows.on}).")
         candidates = [bench.measure(BASE)]
         if request.trained is not None:
             name = FULL if training.full else ADAPTER
@@ -207,6 +209,9 @@ def _notes(
             origin is not None
             and origin.student not in (None, request.training.student)
             and "student" in request.given
+        ),
+        f"Fewer than {_FEW_PROMPTS} prompts were measured: the figures show that it works, no more.": (
+            figures.prompts < _FEW_PROMPTS
         ),
         "No row has a rejected response, so there is no pair accuracy.": not figures.pairs,
         "No row has soft labels, so there is no KL.": figures.kl is None,

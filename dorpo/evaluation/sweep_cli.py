@@ -101,7 +101,10 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _different(text: str, read: Callable[[str], T]) -> tuple[T, ...]:
-    values = tuple(read(part) for part in text.split(","))
+    try:
+        values = tuple(read(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("write numbers with a comma between them") from error
     if len(set(values)) < len(values):
         raise argparse.ArgumentTypeError("each of them must be there once")
     return values

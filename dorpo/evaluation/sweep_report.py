@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dorpo.counting import counted
 from dorpo.evaluation.figures import Figures
 from dorpo.evaluation.measured_rows import TRAINED_ON
 from dorpo.evaluation.report import NOTHING, number, table, to_json
@@ -20,10 +21,11 @@ _COLUMNS = {
 
 def to_markdown(sweep: Sweep) -> str:
     """The report that a person reads."""
-    finished = f"{len(sweep.runs)} of {sweep.planned} trainings finished"
+    finished = f"{len(sweep.runs)} of {counted(sweep.planned, 'training')} finished"
+    prompts = counted(sweep.base.prompts, "prompt")
     parts = [
         "# Sweep of λ",
-        f"Student `{sweep.student}`, {finished}, measured on {sweep.base.prompts} prompts ({sweep.on}) of "
+        f"Student `{sweep.student}`, {finished}, measured on {prompts} ({sweep.on}) of "
         f"`{sweep.dataset}`. Means over seeds, with the least and the most.",
         _table(sweep),
         f"![Pair accuracy, KL and perplexity over λ]({PICTURE})",

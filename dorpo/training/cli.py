@@ -120,6 +120,8 @@ def _train(request: TrainingRequest, report: Callable[[TrainingEvent], None]) ->
     check_reporter(request.report_to)
     prepare_output(request.output)
     checkpoint = starting_point(request, data.fingerprint)
+    if checkpoint is not None and _speaks():
+        sys.stderr.write(f"Going on in {request.output} after step {checkpoint.step}.\n")
     cancellation = Cancellation()
     with signals_to(cancellation.request):
         # Loads torch, which takes seconds: only after everything that can be refused at once.

@@ -6,6 +6,7 @@ An option is named like the field of `dorpo.training.request.TrainingRequest` th
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,13 @@ def add_data(parser: argparse.ArgumentParser) -> Any:
     group = parser.add_argument_group("rows")
     _add(group, "db", "the dataset (default: the user's own)", type=Path, metavar="FILE")
     _add(group, "max_length", "leave longer rows out (default: than the student reads)", **_count("TOKENS"))
-    _add(group, "holdout", "share of the sessions to evaluate on, once there are ten", **_SHARE)
+    _add(
+        group,
+        "holdout",
+        "share of the sessions to evaluate on, once there are ten",
+        type=part,
+        metavar="SHARE",
+    )
     return group
 
 
@@ -81,7 +88,7 @@ def add_objective(parser: argparse.ArgumentParser, *, one_beta: bool = False) ->
 def add_steps(parser: argparse.ArgumentParser) -> Any:
     """How it is learned; returns the group, to which the number of steps and the seeds can be added."""
     group = parser.add_argument_group("steps")
-    _add(group, "learning_rate", "peak of the schedule", type=float, metavar="RATE")
+    _add(group, "learning_rate", "peak of the schedule", type=above_zero, metavar="RATE")
     _add(group, "groups_per_step", "prompts in one step (default: by the rows, up to 16)", **_count())
     return group
 
@@ -107,7 +114,7 @@ def add_memory(parser: argparse.ArgumentParser) -> None:
 
 def add_length(group: Any) -> None:
     """How long one training takes, how often it is kept."""
-    _add(group, "epochs", "passes over the rows", type=float, metavar="N")
+    _add(group, "epochs", "passes over the rows", type=above_zero, metavar="N")
     _add(group, "max_steps", "optimizer steps instead", **_count())
     _add(group, "seed", "of the data order and the adapters", type=int, metavar="N")
     _add(group, "save_steps", "a checkpoint every so many steps", **_count())
@@ -139,8 +146,30 @@ def _noise(text: str) -> dict[str, float]:
 
 
 def positive(text: str) -> int:
-    """Read an option's number, for argparse, which turns the error into its own message."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+    """Read an option's number, for argparse, which makes its own message of the error; so do the others."""
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, and not {text}")
+    return int(text)
+
+
+def above_zero(text: str) -> float:
+    """Read a number above 0."""
+    number = _number(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be more than 0, and not {text}")
     return number
+
+
+def part(text: str) -> float:
+    """Read a share that leaves something."""
+    number = _number(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and less than 1, and not {text}")
+    return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a number, and not {text}") from error

@@ -102,7 +102,7 @@ def hold_out(groups: Sequence[Group], share: float, seed: int) -> tuple[list[Gro
     sessions = sorted({group.session for group in groups})
     if share <= 0 or len(sessions) < _SESSIONS_TO_HOLD_OUT:
         return list(groups), []
-    count = max(1, round(len(sessions) * share))
+    count = min(max(1, round(len(sessions) * share)), len(sessions) - 1)
     kept = set(random.Random(seed).sample(sessions, count))  # noqa: S311 - a reproducible split, no secret
     return [g for g in groups if g.session not in kept], [g for g in groups if g.session in kept]
 

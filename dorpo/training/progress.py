@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from dorpo.counting import counted
 from dorpo.durations import in_words
 from dorpo.training.events import (
     TrainingEvaluated,
@@ -94,10 +95,10 @@ class Bar:
 
     def _start(self, event: TrainingStarted) -> None:
         self.console.print(_table(event))
-        rows = f"{_count(event.rows, 'row')} with {_count(event.prompts, 'prompt')}"
+        rows = f"{counted(event.rows, 'row')} with {counted(event.prompts, 'prompt')}"
         self._say(
             f"Training {event.student} on {event.device}: {rows}, {event.tokens:,} tokens, "
-            f"{_count(event.steps, 'step')}, about {in_words(event.estimate_seconds)} and "
+            f"{counted(event.steps, 'step')}, about {in_words(event.estimate_seconds)} and "
             f"{memory_in_words(event.estimate_bytes)} of memory."
         )
         if event.free_bytes is not None and event.estimate_bytes > event.free_bytes:
@@ -160,10 +161,6 @@ def _describe(event: TrainingProgress) -> str:
     odds = "" if event.or_loss is None else f", odds ratio {event.or_loss:.3f}"
     distance = "" if event.kl is None else f", KL {event.kl:.3f} nats/token"
     return f"loss {event.loss:.3f}{distance}{odds}, {in_words(event.eta_seconds)} left"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def _finite(value: Any) -> Any:

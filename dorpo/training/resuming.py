@@ -38,10 +38,15 @@ def starting_point(request: TrainingRequest, fingerprint: str) -> Checkpoint | N
             "with it, or choose another folder."
         )
     known = identity(request, fingerprint)
-    changed = sorted(name.replace("_", " ") for name in known if found.about.get(name) != known[name])
+    changed = sorted(_spoken(name) for name in known if found.about.get(name) != known[name])
     if changed:
         raise TrainingRefusedError(
             f"The training in {request.output} cannot go on, because it had another {', '.join(changed)}: "
             "put that back, or choose another folder."
         )
     return found
+
+
+def _spoken(name: str) -> str:
+    """A setting as the user typed it; the dataset's fingerprint is of its rows, wherever the file lies."""
+    return "dataset" if name == "dataset" else f"--{name.replace('_', '-')}"

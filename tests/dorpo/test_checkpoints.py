@@ -110,9 +110,9 @@ def test_the_same_training_goes_on_wherever_its_files_lie(tmp_path):
 @pytest.mark.parametrize(
     ("options", "rows", "named"),
     [
-        ({"learning_rate": 1.0}, "rows", "learning rate"),
+        ({"learning_rate": 1.0}, "rows", "--learning-rate"),
         ({}, "other rows", "dataset"),
-        ({"seed": 1, "beta": 0.5}, "rows", "beta, seed"),
+        ({"seed": 1, "beta": 0.5}, "rows", "--beta, --seed"),
     ],
 )
 def test_another_training_does_not_go_on(tmp_path, options, rows, named):

@@ -19,6 +19,7 @@ from dorpo.store import Store
 pytestmark = pytest.mark.train
 
 STEPS = 2
+FEW = "Fewer than 10 prompts were measured: the figures show that it works, no more."
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_base_and_adapter_are_measured_on_what_the_training_held_out(
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
     assert report == json.loads((output / "evaluation.json").read_text())
-    assert (report["on"], report["student"], report["notes"]) == ("held-out rows", str(student), [])
+    assert (report["on"], report["student"], report["notes"]) == ("held-out rows", str(student), [FEW])
     base, trained = report["candidates"]
     assert (base["name"], trained["name"]) == ("base", "adapter")
     told = metrics(adapter)
@@ -105,6 +106,7 @@ def test_base_and_adapter_are_measured_on_what_the_training_held_out(
         for name, value in told[when].items():
             assert figures[name] == pytest.approx(value, rel=1e-4)
     table = (output / "evaluation.md").read_text()
+    assert "on 1 prompt (held-out rows) of " in table
     assert "| base " in table
     assert "| pair accuracy " in table
     assert f"{trained['figures']['chosen_perplexity']:.3f}" in table
@@ -138,7 +140,8 @@ def test_what_was_harvested_since_is_measured_beside_what_was_held_out(
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
     assert report["on"] == "held-out rows and rows harvested since"
-    assert report["notes"] == ["Prompts that the training held out: 1; of sessions harvested since: 5."]
+    counts = "Prompts that the training held out: 1; of sessions harvested since: 5."
+    assert set(report["notes"]) == {counts, FEW}
     assert [candidate["figures"]["prompts"] for candidate in report["candidates"]] == [6, 6]
     compared = ("--compare", "base,sft", "--output", tmp_path / "o")
     refused = dorpo("evaluate", "--db", later, "--adapter", adapter, *compared)
@@ -231,7 +234,7 @@ def test_a_student_trained_whole_is_measured_beside_baselines_of_its_kind(tmp_pa
     result = dorpo("evaluate", "--db", database, *compared)
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
-    assert (report["full"], report["on"], report["notes"]) == (True, "held-out rows", [])
+    assert (report["full"], report["on"], report["notes"]) == (True, "held-out rows", [FEW])
     base, whole, baseline = report["candidates"]
     assert [base["name"], whole["name"], baseline["name"]] == ["base", "trained", "sft"]
     for candidate, told in (

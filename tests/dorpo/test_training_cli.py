@@ -396,6 +396,22 @@ def test_sessions_are_held_out_whole_once_there_are_enough():
     assert len(held_out) == 4
     assert not {group.session for group in trained} & {group.session for group in held_out}
     assert hold_out(groups[:18], 0.1, seed=0) == (groups[:18], [])
+    assert len(hold_out(groups, 0.99, seed=0)[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--holdout", "1", "must be at least 0 and less than 1, and not 1"),
+        ("--epochs", "-1", "must be more than 0, and not -1"),
+        ("--learning-rate", "fast", "must be a number, and not fast"),
+        ("--max-steps", "0.5", "must be a whole number of at least 1, and not 0.5"),
+    ],
+)
+def test_senseless_numbers_are_refused(tmp_path, option, value, message):
+    result = train(tmp_path, "--output", tmp_path / "out", option, value)
+    assert result.returncode == 2
+    assert result.stderr.endswith(f"argument {option}: {message}\n")
 
 
 def test_long_groups_are_left_out_and_counted():

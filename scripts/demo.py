@@ -3,7 +3,8 @@
 usage: python scripts/demo.py
 
 At a terminal it asks for your answers; anywhere else it takes those of examples/answers.jsonl. It needs no
-key and no network. Everything it runs is printed as the command you would type yourself.
+key and no network, and has a dataset of its own, so that toy rows do not mix with yours. Everything it runs
+is printed as the command you would type yourself.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ ANSWERS = ROOT / "examples" / "answers.jsonl"
 # What the built-in model, a very small one, can do; it also follows "Use an f-string." on greeting.py.
 CHANGE_REQUEST = "Use sum."
 OUTPUT = ROOT / ".demo"
+HOME = OUTPUT / "home"
 
 
 def main() -> int:
@@ -42,14 +44,17 @@ def main() -> int:
             *("--output", relative(OUTPUT / "adapter")),
         ],
     }
+    environment = {**os.environ, "PRECISION_SHAKING_HOME": str(HOME)}
+    sys.stdout.write(f"$ export PRECISION_SHAKING_HOME=$PWD/{relative(HOME)}\n")
     for title, command in commands.items():
         sys.stdout.write(f"\n=== {title} ===\n$ python -m {shlex.join(command)}\n\n")
         sys.stdout.flush()
-        status = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode
+        run = [sys.executable, "-m", *command]
+        status = subprocess.run(run, cwd=ROOT, env=environment, check=False).returncode
         if status != 0:
             return status
     seconds = time.monotonic() - started
-    sys.stdout.write(f"\nDone in {seconds:.0f} s. The rows stay in your dataset, the adapter in .demo/.\n")
+    sys.stdout.write(f"\nDone in {seconds:.0f} s. Rows and adapter are in .demo/, not among your own.\n")
     return 0
 
 

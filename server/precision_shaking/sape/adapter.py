@@ -41,7 +41,12 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
             held to it.
         exchange: Filled with the call.
         respond: Answers instead of the language model.
+
+    Attributes:
+        held: Whether it is so. A student has learnt the dataset's form, in which code has no fence.
     """
+
+    held: bool = True
 
     def __init__(self, shape: Sequence[Field], exchange: Exchange, respond: Respond | None = None) -> None:
         super().__init__(use_json_adapter_fallback=False)
@@ -128,7 +133,7 @@ class MarkerAdapter(dspy.ChatAdapter):  # type: ignore[misc] # dspy is untyped
         options = {**options}
         predicted = options.pop("prediction", None)
         # The embedded model's own: it takes a draft beside log-probabilities.
-        hints = {"gbnf": self.grammar(), "draft": draft}
+        hints = {"gbnf": self.grammar() if self.held else "", "draft": draft}
         if hints := {name: hint for name, hint in hints.items() if hint and name in lm.supported_params}:
             options["extensions"] = {"metadata": hints}
         elif predicted is not None:
@@ -199,13 +204,14 @@ class WorkerAdapter(MarkerAdapter):
     def draft(self, inputs: dict[str, Any]) -> str:
         """The answer as it would be if nothing had to change."""
         fence = next((field.content.language for field in self._shape if isinstance(field.content, Code)), "")
+        form = f"```{fence}\n{{}}\n```" if self.held else "{}"
         asked = inputs["instruction"], inputs["current_script"]
         request = region_request(*asked, self._max_whole_lines)
         if request is not None:
-            code = {f"region {name}": f"```{fence}\n{text}\n```" for name, text in request.code().items()}
+            code = {f"region {name}": form.format(text) for name, text in request.code().items()}
             return _fields(code)
         script = inputs["current_script"].strip("\n")
-        return render_response("", f"```{fence}\n{script}\n```")
+        return render_response("", form.format(script))
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         """Reasoning and script.

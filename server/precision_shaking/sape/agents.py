@@ -227,6 +227,7 @@ async def ask(
     try:
         async with asyncio.timeout(teacher.patience.total_seconds):
             adapter = agent.adapter(agent.fields(reasons=teacher.reasons), exchange, respond)
+            adapter.held = not teacher.access.worker_only
             fields, why = await _ask(agent, teacher, inputs, repeat, adapter, listener)
     except (DSPyError, TimeoutError, OSError) as error:
         raise explain(error, teacher.access, begun=listener.heard) from error

@@ -126,14 +126,14 @@ def measure(way: str, args: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(0)
     student = load_student(args.student)
     (count,) = args.rejected
-    ids = texts(student, args, count)
+    ids = texts(student, args.prompt, args.answer, count, args.common)
     with tempfile.TemporaryDirectory() as folder:
         make = trl_trainer if way == "trl" else our_trainer
         trainer = make(student, ids, folder, args.steps, way == "low_memory")
         trainer.add_callback(Clock())
         with torch.no_grad():
             student.model(torch.tensor([[0]]))  # weights come from the file when they are first used
-        resident = _memory("VmRSS")
+        resident = resident_mb("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         trainer.train()
     cpu, wall = min(steps[1:] or steps)
@@ -141,7 +141,7 @@ def measure(way: str, args: argparse.Namespace) -> dict[str, Any]:
         "cpu_seconds": cpu,
         "seconds": wall,
         "first_cpu_seconds": steps[0][0],
-        "peak_mb": _memory("VmHWM") - resident,
+        "peak_mb": resident_mb("VmHWM") - resident,
         "operations": operations(student.model, way, ids),
     }
 
@@ -172,19 +172,21 @@ def operations(model: Any, way: str, ids: tuple[list[int], list[list[int]]]) -> 
     return layers + 4 * vocabulary * scored + 12 * config.hidden_size * config.num_hidden_layers * pairs
 
 
-def texts(student: Any, args: argparse.Namespace, rejected: int) -> tuple[list[int], list[list[int]]]:
+def texts(
+    student: Any, prompt: int, answer: int, rejected: int, common: float = 0.0
+) -> tuple[list[int], list[list[int]]]:
     """Token ids of a prompt, a chosen and the rejected answers, cut out of a module of Python's library.
 
     The common beginnings of the rejected answers are all of one length, as of rewrites of one script.
     """
     source = Path(argparse.__file__).read_text(encoding="utf-8")
     ids = student.tokens.tokenizer.encode(source, add_special_tokens=False)
-    prompt, rest = ids[: args.prompt], ids[args.prompt :]
-    answers = [rest[n * args.answer : (n + 1) * args.answer] for n in range(rejected + 1)]
-    assert len(answers[-1]) == args.answer, "the source is too short"
-    common = round(args.common * args.answer)
+    rest = ids[prompt:]
+    answers = [rest[n * answer : (n + 1) * answer] for n in range(rejected + 1)]
+    assert len(answers[-1]) == answer, "the source is too short"
+    begin = round(common * answer)
     chosen, *others = answers
-    return prompt, [chosen, *(chosen[:common] + other[common:] for other in others)]
+    return ids[:prompt], [chosen, *(chosen[:begin] + other[begin:] for other in others)]
 
 
 def our_trainer(
@@ -238,7 +240,7 @@ def trl_trainer(
     return ORPOTrainer(model=student.model, args=config, train_dataset=dataset, processing_class=tokenizer)
 
 
-def _memory(name: str) -> float:
+def resident_mb(name: str) -> float:
     """A figure of this process in megabytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))

@@ -59,7 +59,8 @@ class DORPOConfig(TrainingArguments):
             mask ("tree"), not at all ("off"), or as is exact and fastest for the model ("auto"), see
             `dorpo.reading`.
         low_memory: Hold the activations of a piece of one text at a time, for some more computing; needs
-            "kv", no dropout and no float16.
+            "kv", no dropout and no float16. Without it, this is done where the training would not fit into
+            the memory that is free when the trainer is made, see `dorpo.low_memory`.
         groups_per_step: Groups in an optimizer step over all devices, so that their number changes nothing;
             without it, the batch size of a device x devices x accumulation steps.
         max_tokens_per_batch: The groups of a step are packed into micro-batches of at most so many tokens;
@@ -107,7 +108,9 @@ class DORPOConfig(TrainingArguments):
     prefix_sharing: str = field(
         default="auto", metadata={"help": "How a prompt is shared.", "choices": list(WAYS)}
     )
-    low_memory: bool = field(default=False, metadata={"help": "Slower, with the memory of part of a text."})
+    low_memory: bool | None = field(
+        default=None, metadata={"help": "Slower, with the memory of part of a text; by default if needed."}
+    )
     groups_per_step: int | None = field(default=None, metadata={"help": "Groups in a step, on all devices."})
     max_tokens_per_batch: int | None = field(default=None, metadata={"help": "Tokens of a micro-batch."})
 

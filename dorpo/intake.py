@@ -88,6 +88,15 @@ def take_groups(data: Any, args: DORPOConfig, model: Any, tokenizer: Any) -> lis
     return [mark(group) for group in fitting] if args.or_tokens == "diff" else fitting
 
 
+def take_evaluated(data: Any, args: DORPOConfig, model: Any, tokenizer: Any) -> Any:
+    """The groups to evaluate on, of several datasets by their names; nothing of nothing."""
+    if data is None:
+        return None
+    if isinstance(data, dict):
+        return {name: take_groups(part, args, model, tokenizer) for name, part in data.items()}
+    return take_groups(data, args, model, tokenizer)
+
+
 def _encode(data: Any, args: DORPOConfig, model: Any, tokenizer: Any) -> list[Group]:
     if isinstance(data, Store):
         checked = check(data.snapshot()[0])

@@ -49,6 +49,12 @@ def deal(sizes: Sequence[int], shares: int) -> list[list[int]]:
     return dealt
 
 
+def largest(sizes: Sequence[int], *, at_once: int, budget: int | None) -> int:
+    """Tokens that a micro-batch of these groups has at most, as `micro_batches` makes them."""
+    most = max(sizes)
+    return max(most, min(budget or most * at_once, sum(sizes)))
+
+
 def micro_batches(
     groups: Sequence[T], size: Callable[[T], int], *, at_once: int, budget: int | None
 ) -> list[list[T]]:

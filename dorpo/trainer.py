@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.data_loader import prepare_data_loader  # type: ignore[import-untyped]
@@ -20,12 +20,14 @@ from dorpo import processes
 from dorpo.batches import Batch, Group, collate
 from dorpo.configuration import DORPOConfig
 from dorpo.forward import bare, token_scores
-from dorpo.intake import take_groups, take_model
+from dorpo.free_memory import free_for_each
+from dorpo.intake import take_evaluated, take_groups, take_model
 from dorpo.loss import dorpo_loss
-from dorpo.packing import deal, micro_batches
-from dorpo.pieces import PIECE
+from dorpo.low_memory import Fit, choose, obstacle_to_low_memory
+from dorpo.memory import Memory, estimate_at_once, estimate_by_response
+from dorpo.packing import deal, largest, micro_batches
 from dorpo.probe import measured_obstacle
-from dorpo.reading import Reading, Way, choose_reading, drops_out, obstacle
+from dorpo.reading import Reading, Way, choose_reading, obstacle
 from dorpo.reporting import Report
 from dorpo.staged import staged_backward
 from dorpo.tree import attention_of
@@ -33,7 +35,7 @@ from dorpo.tree import attention_of
 __all__ = ["DORPOConfig", "DORPOTrainer"]
 
 _log = logging.getLogger(__name__)
-_LOW_MEMORY = "low_memory needs prompts shared as keys and values, no dropout and no float16."
+_LOW_MEMORY = "low_memory needs prompts shared as keys and values, no dropout and no float16"
 # A row of FlexAttention, which costs what its groups cost; a row under a dense mask costs its square.
 _FLEX_TOKENS = 16_384
 
@@ -77,15 +79,12 @@ class DORPOTrainer(Trainer):
         """
         student, its_tokenizer = take_model(model, args, peft_config)
         tokenizer = processing_class or its_tokenizer
-        several = isinstance(eval_dataset, dict)
-        evaluated = eval_dataset if several else {"": eval_dataset} if eval_dataset is not None else {}
-        held_out = {name: take_groups(data, args, student, tokenizer) for name, data in evaluated.items()}
         super().__init__(
             model=student,
             args=args,
             data_collator=collate,  # type: ignore[arg-type]  # a TypedDict is a dict
             train_dataset=take_groups(train_dataset, args, student, tokenizer),
-            eval_dataset=held_out if several else held_out.get(""),
+            eval_dataset=take_evaluated(eval_dataset, args, student, tokenizer),
             processing_class=tokenizer,
             **others,
         )
@@ -95,6 +94,7 @@ class DORPOTrainer(Trainer):
             )
         self._report = Report()
         self.reading = self._choose_reading()
+        self.fit = self._choose_memory()
         self._held = False
 
     def train(self, *arguments: Any, **others: Any) -> Any:
@@ -158,17 +158,6 @@ class DORPOTrainer(Trainer):
         separate = self.reading.way is Way.SEPARATE
         return group.longest * (len(group.rejected) + 1) if separate else group.tokens
 
-    def tokens_at_once(self, groups: Sequence[Group]) -> int:
-        """Most tokens of these groups whose activations are held at the same time."""
-        if self.args.low_memory:
-            return min(PIECE, max(group.longest for group in groups))
-        if self._can_stage():
-            return max(group.longest + len(group.chosen) for group in groups)
-        largest = max(map(self._size, groups))
-        everything = sum(map(self._size, groups))
-        at_once = self._budget or largest * self.args.per_device_train_batch_size
-        return max(largest, min(at_once, everything))
-
     def floating_point_ops(self, inputs: Any) -> int:
         """Of all micro-batches of a turn."""
         return sum(super(DORPOTrainer, self).floating_point_ops(batch) for batch in inputs)
@@ -214,7 +203,7 @@ class DORPOTrainer(Trainer):
                 batch,
                 self.args.loss_options,
                 total_weight=None if weight is None else torch.as_tensor(weight),
-                low_memory=self.args.low_memory,
+                low_memory=self.fit.low_memory,
             )
         self._report.add(result.metrics, "train")
         return result.loss.detach()
@@ -232,8 +221,7 @@ class DORPOTrainer(Trainer):
         The Trainer's own loop deals out rows, some of them twice so that everybody has as many, and keeps
         logits of whole vocabularies.
         """
-        dataset: Any = dataloader.dataset
-        groups = list(dataset)
+        groups = list(cast(Any, dataloader.dataset))
         weight = self._weight(groups).to(self.args.device)
         self.callback_handler.eval_dataloader = dataloader
         model: Any = self.model
@@ -245,8 +233,7 @@ class DORPOTrainer(Trainer):
                 loss += self.compute_loss(model, inputs, num_items_in_batch=weight).item()
                 self.callback_handler.on_prediction_step(self.args, self.state, self.control)
         metrics = {f"{metric_key_prefix}_loss": sum(processes.gathered(loss))}
-        nothing: Any = None
-        return EvalLoopOutput(nothing, label_ids=None, metrics=metrics, num_samples=len(groups))
+        return EvalLoopOutput(cast(Any, None), None, metrics, num_samples=len(groups))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means since the last report to what the Trainer reports."""
@@ -256,26 +243,47 @@ class DORPOTrainer(Trainer):
         super().log(logs, start_time)
 
     def _choose_reading(self) -> Reading:
-        student, args = bare(self.model), self.args
-        checkpointing = bool(args.activation_checkpointing or student.is_activation_checkpointing)
-        wanted = "kv" if args.low_memory and args.prefix_sharing == "auto" else args.prefix_sharing
-        try:
-            reading = choose_reading(
-                student,
-                args.device,
-                wanted=wanted,
-                checkpointing=checkpointing,
-                measured=lambda way: measured_obstacle(student, way),
-            )
-        except ValueError as error:
-            if args.low_memory:
-                raise ValueError(f"{_LOW_MEMORY} ({error})") from error
-            raise
-        # It reads a text twice, and both times must be the same.
-        if args.low_memory and (drops_out(student) or not self._can_stage(reading)):
-            raise ValueError(_LOW_MEMORY)
+        if self.args.low_memory:
+            if against := self._obstacle():
+                raise ValueError(f"{_LOW_MEMORY}: {against}.")
+            return self._read_by("kv")
+        return self._read_by(self.args.prefix_sharing)
+
+    def _read_by(self, wanted: str) -> Reading:
+        student = bare(self.model)
+        reading = choose_reading(
+            student,
+            self.args.device,
+            wanted=wanted,
+            checkpointing=self._checkpointing,
+            measured=lambda way: measured_obstacle(student, way),
+        )
         _log.info(" ".join([reading.reason, *reading.notes]))
         return reading
+
+    @property
+    def _checkpointing(self) -> bool:
+        return bool(self.args.activation_checkpointing or bare(self.model).is_activation_checkpointing)
+
+    def _choose_memory(self) -> Fit:
+        student, groups = bare(self.model), cast(Sequence[Group], self.train_dataset)
+
+        def estimated(low: bool) -> Memory:
+            with self.accelerator.autocast():
+                if low or self._can_stage():
+                    return estimate_by_response(student, groups, low_memory=low)
+                sizes, budget = [self._size(group) for group in groups], self._budget
+                tokens = largest(sizes, at_once=self.args.per_device_train_batch_size, budget=budget)
+                return estimate_at_once(student, tokens, checkpointing=self._checkpointing)
+
+        free = free_for_each(self.args.device)
+        fit = choose(self.args.low_memory, estimated, free, self._obstacle)
+        if fit.low_memory and self.reading.way is not Way.KV:
+            self.reading = self._read_by("kv")
+        return fit
+
+    def _obstacle(self) -> str | None:
+        return obstacle_to_low_memory(bare(self.model), self.args, checkpointing=self._checkpointing)
 
     def _hold_reading(self) -> None:
         """Before the first step, see that the model is still what the reading was chosen for."""
@@ -283,11 +291,10 @@ class DORPOTrainer(Trainer):
             return
         student = bare(self.model)
         checkpointing = bool(student.is_activation_checkpointing)
-        way = self.reading.way
-        if against := obstacle(student, way, self.args.device, checkpointing=checkpointing):
+        if against := obstacle(student, self.reading.way, self.args.device, checkpointing=checkpointing):
             raise ValueError(f"The model was changed after the trainer took it, and now {against}.")
         self._held = True
 
-    def _can_stage(self, reading: Reading | None = None) -> bool:
+    def _can_stage(self) -> bool:
         """Staged gradients bypass what scales them for float16."""
-        return (reading or self.reading).way is Way.KV and not self.args.fp16
+        return self.reading.way is Way.KV and not self.args.fp16

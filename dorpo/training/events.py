@@ -26,8 +26,10 @@ class TrainingStarted:
         device: Where it is trained: cpu, cuda or mps.
         steps: Optimizer steps.
         estimate_seconds: How long the whole training may take, from a short timed forward pass.
-        estimate_bytes: How much memory it takes beside Python and its libraries, from a short text.
+        estimate_bytes: How much memory it takes beside Python and its libraries, from short texts.
         free_bytes: How much of that the device has left, the student already on it; None where it cannot say.
+        low_memory: Whether it goes with low memory, see `dorpo.low_memory`.
+        advice: What was done or is to be done because of these numbers, in a sentence; "" for nothing.
     """
 
     kind: ClassVar[str] = "training_started"
@@ -45,6 +47,8 @@ class TrainingStarted:
     estimate_seconds: float
     estimate_bytes: int
     free_bytes: int | None
+    low_memory: bool
+    advice: str
 
 
 @frozen(kw_only=True)

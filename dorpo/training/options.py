@@ -96,7 +96,12 @@ def add_steps(parser: argparse.ArgumentParser) -> Any:
 def add_memory(parser: argparse.ArgumentParser) -> None:
     """What it may cost."""
     group = parser.add_argument_group("memory and precision")
-    _add(group, "low_memory", "somewhat slower, with much less memory")
+    _add(
+        group,
+        "low_memory",
+        "somewhat slower, with much less memory (default: where it does not fit otherwise)",
+        action=argparse.BooleanOptionalAction,
+    )
     _add(group, "gradient_checkpointing", "compute activations again on the way back: slower, less memory")
     _add(
         group,

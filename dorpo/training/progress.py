@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from dorpo import sizes
 from dorpo.counting import counted
 from dorpo.durations import in_words
 from dorpo.training.events import (
@@ -24,7 +25,6 @@ from dorpo.training.events import (
 )
 
 _FEW_ROWS = 20
-_GIGABYTE = 1e9
 # Of progress, where there is no terminal to redraw a bar on.
 _MOST_LINES = 20
 
@@ -99,12 +99,10 @@ class Bar:
         self._say(
             f"Training {event.student} on {event.device}: {rows}, {event.tokens:,} tokens, "
             f"{counted(event.steps, 'step')}, about {in_words(event.estimate_seconds)} and "
-            f"{memory_in_words(event.estimate_bytes)} of memory."
+            f"{sizes.in_words(event.estimate_bytes)} of memory."
         )
-        if event.free_bytes is not None and event.estimate_bytes > event.free_bytes:
-            self._say(
-                f"That may not fit, as {memory_in_words(event.free_bytes)} are free: --low-memory needs less."
-            )
+        if event.advice:
+            self._say(event.advice)
         if event.rows < _FEW_ROWS:
             self._say(
                 "So few rows are mostly learned by heart: the figures show that training works, no more."
@@ -133,11 +131,6 @@ def _table(event: TrainingStarted) -> Table:
     for name, count in [("complete rows", event.found), *left_out, *held_out, ("to learn from", event.rows)]:
         table.add_row(name, f"{count:,}")
     return table
-
-
-def memory_in_words(size: int) -> str:
-    """Bytes as a person says them: "310 MB", "7.4 GB"."""
-    return f"{size / 1e9:.1f} GB" if size >= _GIGABYTE else f"{max(1, round(size / 1e6))} MB"
 
 
 def compare(before: TrainingEvaluated, after: TrainingEvaluated) -> str:

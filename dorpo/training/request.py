@@ -57,7 +57,8 @@ class TrainingRequest:
         gradient_checkpointing: Whether activations are computed again on the way back.
         bf16: Whether to compute in bfloat16; None where the device is CUDA and can.
         report_to: A program that the metrics are also written for, or "none".
-        low_memory: Whether to compute more and keep the activations of one text at a time.
+        low_memory: Whether to compute more and keep the activations of part of a text; None where it would
+            not fit into memory otherwise.
         allow_download: Whether a student may be fetched from the hub.
         save_steps: Optimizer steps between two checkpoints; None writes none.
         resume: Whether to go on from the output folder's last checkpoint, if there is one.
@@ -92,7 +93,7 @@ class TrainingRequest:
     gradient_checkpointing: bool = False
     bf16: bool | None = None
     report_to: str = "none"
-    low_memory: bool = False
+    low_memory: bool | None = None
     allow_download: bool = False
     save_steps: int | None = None
     resume: bool = False

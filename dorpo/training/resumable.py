@@ -14,6 +14,9 @@ from dorpo.trainer import DORPOTrainer
 from dorpo.training import checkpoints
 from dorpo.training.checkpoints import Checkpoint
 
+# How steps are computed, which a training that goes on does not change by itself.
+LOW_MEMORY = "low_memory"
+
 
 class ResumableTrainer(DORPOTrainer):
     """Writes its checkpoints by way of `dorpo.training.checkpoints`."""
@@ -26,7 +29,8 @@ class ResumableTrainer(DORPOTrainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         output = Path(str(self.args.output_dir))
-        publishing = checkpoints.publishing(output, self.state.global_step, self._about)
+        about = {**self._about, LOW_MEMORY: self.fit.low_memory}
+        publishing = checkpoints.publishing(output, self.state.global_step, about)
         # The first process publishes what all have written.
         with publishing if processes.rank() == 0 else nullcontext() as scratch:
             self._scratch = processes.gathered(scratch)[0]

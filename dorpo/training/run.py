@@ -18,18 +18,19 @@ from dorpo.configuration import DORPOConfig
 from dorpo.encoding import encode_rows
 from dorpo.evaluation.figures import summarize
 from dorpo.evaluation.measuring import measure
+from dorpo.low_memory import Fit
 from dorpo.store import Store
 from dorpo.student import LoraSettings, Student, StudentError, load_student
 from dorpo.trained_folder import remove_adapter
+from dorpo.training.advice import advice
 from dorpo.training.callbacks import ReportProgress, StopWhenAsked
 from dorpo.training.cancellation import Cancellation, TrainingCancelledError
 from dorpo.training.checkpoints import Checkpoint
 from dorpo.training.data import count_rows
 from dorpo.training.events import TrainingEvaluated, TrainingEvent, TrainingFinished, TrainingStarted
-from dorpo.training.memory import Memory, estimate
 from dorpo.training.plan import TrainingPlan, choose_device, make_plan, time_forward
 from dorpo.training.request import LEARNING, Snapshot, TrainingRefusedError, TrainingRequest
-from dorpo.training.resumable import ResumableTrainer
+from dorpo.training.resumable import LOW_MEMORY, ResumableTrainer
 from dorpo.training.resuming import identity
 
 # For students that do not say how much they can read.
@@ -88,7 +89,7 @@ class Training:
             seconds = plan.seconds(time_forward(student.model)) / processes.count()
         first = processes.rank() == 0
         if first:
-            self._begin(student, plan, seconds, estimate(trainer, plan.trained))
+            self._begin(student, plan, seconds, trainer.fit)
         try:
             self._train(trainer, student, plan)
             status = "cancelled" if self.cancellation.requested else "done"
@@ -99,7 +100,7 @@ class Training:
                 self._end("failed", f"{type(error).__name__}: {error}")
             raise
         if first:
-            self._save(student, plan, status)
+            self._save(student, plan, status, low_memory=trainer.fit.low_memory)
             self._end(status, None)
         processes.leave()
         return status
@@ -137,7 +138,7 @@ class Training:
         trainer.remove_callback(ProgressCallback)
         return trainer
 
-    def _begin(self, student: Student, plan: TrainingPlan, seconds: float, memory: Memory) -> None:
+    def _begin(self, student: Student, plan: TrainingPlan, seconds: float, fit: Fit) -> None:
         rows = [uid for group in plan.trained for uid in group.rows]
         config = {name: str(value) for name, value in attrs.asdict(self.request).items()}
         with Store.open(self.request.db, create=False) as store:
@@ -149,6 +150,7 @@ class Training:
                 config=json.dumps(config | {"dropped": self._dropped(plan)}),
                 output=str(self.request.output.absolute()),
             )
+        device = next(student.model.parameters()).device.type
         self.report(
             TrainingStarted(
                 run=self.uid,
@@ -160,11 +162,13 @@ class Training:
                 held_out_rows=sum(len(group.rows) for group in plan.held_out),
                 tokens=plan.tokens,
                 student=student.name,
-                device=next(student.model.parameters()).device.type,
+                device=device,
                 steps=plan.steps,
                 estimate_seconds=round(seconds, 1),
-                estimate_bytes=memory.total,
-                free_bytes=None if memory.free is None else memory.free + memory.weights,
+                estimate_bytes=fit.memory.total,
+                free_bytes=fit.room,
+                low_memory=fit.low_memory,
+                advice=advice(fit, self.request, device),
             )
         )
 
@@ -196,7 +200,7 @@ class Training:
             max_length=self.request.max_length,
             warmup_steps=_WARMUP if plan.steps >= _STEPS_TO_WARM_UP else 0,
             seed=self.request.seed,
-            low_memory=self.request.low_memory,
+            low_memory=self._low_memory,
             use_cpu=device == "cpu",
             bf16=self.request.bf16,
             activation_checkpointing=self.request.gradient_checkpointing,
@@ -206,7 +210,13 @@ class Training:
             **{name: getattr(self.request, name) for name in LEARNING},
         )
 
-    def _save(self, student: Student, plan: TrainingPlan, status: str) -> None:
+    @property
+    def _low_memory(self) -> bool | None:
+        """What was asked for, else what the training did before it was interrupted."""
+        asked = self.request.low_memory
+        return self.checkpoint.about.get(LOW_MEMORY) if asked is None and self.checkpoint else asked
+
+    def _save(self, student: Student, plan: TrainingPlan, status: str, *, low_memory: bool) -> None:
         """The adapter, its tokenizer, and how it came to be."""
         output, seconds = self.request.output, round(time.monotonic() - self._begun, 1)
         uids = {uid for group in plan.trained for uid in group.rows}
@@ -228,7 +238,7 @@ class Training:
             "trained_sessions": sorted({row.session for row in trained}),
             "held_out_sessions": sorted({group.session for group in plan.held_out}),
             "settings": {name: getattr(self.request, name) for name in _REPEATED}
-            | {"groups_per_step": plan.per_step},
+            | {"groups_per_step": plan.per_step, "low_memory": low_memory},
             **self._figures,
             "log": self._log,
         }

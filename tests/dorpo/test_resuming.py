@@ -63,6 +63,20 @@ def kill_after(process: subprocess.Popen[str], step: int) -> None:
     assert process.returncode < 0
 
 
+def test_a_training_goes_on_with_the_memory_mode_it_had(tmp_path, options):
+    whole, low = tmp_path / "whole", tmp_path / "low"
+    expected = losses(finish(start(options, whole)))
+    kill_after(start(options, low, "--save-steps", "1", "--low-memory"), 5)
+    found = checkpoints.latest(low)
+    assert found is not None
+    assert found.about["low_memory"] is True
+    started, *again = finish(start(options, low, "--save-steps", "100", "--resume"))
+    assert started["low_memory"] is True
+    assert json.loads((low / "metrics.json").read_text())["settings"]["low_memory"] is True
+    after = {step: loss for step, loss in expected.items() if step > found.step}
+    assert losses(again) == pytest.approx(after, abs=1e-5)
+
+
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path, options):
     whole = finish(start(options, tmp_path / "whole"))
     output = tmp_path / "killed"

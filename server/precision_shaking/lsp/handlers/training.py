@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dorpo import sizes
 from dorpo.durations import in_words
 from precision_shaking.lsp import protocol
 from precision_shaking.lsp.progress import Bar, progress
@@ -89,9 +90,22 @@ async def _listen(trainer: Trainer, bar: Bar) -> dict[str, Any]:
     last: dict[str, Any] = {}
     async for message in trainer.messages():
         last = message
-        if message.get("kind") == "training_progress":
-            _show(bar, message)
+        match message.get("kind"):
+            case "training_started":
+                _announce(bar, message)
+            case "training_progress":
+                _show(bar, message)
     return last
+
+
+def _announce(bar: Bar, message: dict[str, Any]) -> None:
+    """What it will take, before the first step; where memory decides something, that."""
+    seconds, size = message.get("estimate_seconds"), message.get("estimate_bytes")
+    if advice := message.get("advice"):
+        logger.info("%s", advice)
+        bar.report(str(advice), 0)
+    elif isinstance(seconds, int | float) and isinstance(size, int):
+        bar.report(f"about {in_words(seconds)} and {sizes.in_words(size)} of memory", 0)
 
 
 def _show(bar: Bar, message: dict[str, Any]) -> None:

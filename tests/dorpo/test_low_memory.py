@@ -115,7 +115,7 @@ def test_long_texts_keep_what_short_ones_foretell(attention):
     found = bytes_kept(model, partial(read, model, prefix, ids[:200], keep=True))
     assert kept.of(200, 300) == pytest.approx(found, rel=0.05)
     # A mask is there in any case, probabilities of every head are not.
-    assert (kept.pair > 100) is (attention == "eager")
+    assert (kept.pair > 50) is (attention == "eager")
 
 
 def test_memory_is_estimated_from_what_a_token_keeps(tmp_path):

@@ -79,10 +79,12 @@ async def test_a_training_reports_its_progress_and_its_adapter(home, tiny_studen
             reports = await _reports(ed)
     assert result["status"] == "finished"
     assert result["output"].startswith(str(home / "trainings"))
-    assert result["metrics"]
+    assert result["metrics"].keys() == {"before", "after"}
     assert reports[0]["kind"] == "begin"
     assert reports[0]["cancellable"]
     said = [report for report in reports if report["kind"] == "report"]
+    assert said[0]["message"].startswith("about ")
+    assert said[0]["message"].endswith(" of memory")
     assert said[-1]["percentage"] == 100
     assert said[-1]["message"].startswith("step 3 of 3, loss ")
 

@@ -53,6 +53,7 @@ class Fit:
         """A sentence without its end; "" where there is room and nothing was chosen for it."""
         room = in_words(self.room or 0)
         if self.usual is not None and self.fits:
+            # How much longer: bench/train_throughput.py.
             return (
                 f"It needs about {in_words(self.usual.total)}, and {room} are free: trains with low memory, "
                 f"which needs about {in_words(self.memory.total)} and takes up to a third longer"

@@ -23,7 +23,7 @@ _HEAD_ROWS = 3
 _FLOAT = 4
 # The backward pass of a layer works with its activations, their slopes and what it computes in between.
 _WORKING_LAYERS = 3
-# Tensors of many sizes leave gaps that the allocator cannot use: up to a third, see bench/memory_estimate.py.
+# Tensors of many sizes leave gaps that no other fits into: 1 to 1.5, bench/memory_estimate.py finds.
 _GAPS = 1.3
 
 

@@ -8,14 +8,15 @@ For every reason of a rejection: rows, the share of their rejected tokens, and h
 than the first marker. For all: tokens that a training reads with prompts shared, and with beginnings too. The
 last line is one JSON object.
 
-    python bench/student_beats_base.py --db sessions.db          plays sessions, among others
-    python bench/common_beginnings.py sessions.db [--student smollm2]
+    python bench/common_beginnings.py [DATASET] [--student smollm2]      your own dataset, if none is named
+    python bench/student_beats_base.py --keep sessions                   plays some into sessions/before.db
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from typing import Any
 from dorpo.batches import Group
 from dorpo.differences import common_length
 from dorpo.encoding import encode_rows
+from dorpo.paths import default_path
 from dorpo.rendering import marker
-from dorpo.store import Store
+from dorpo.store import Store, StoreError
 from dorpo.student import load_student
 
 
@@ -58,12 +60,17 @@ def figures(groups: list[Group], shortest: int) -> dict[str, Any]:
 def main() -> None:
     """Read, count and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("db", type=Path, help="a dataset")
+    parser.add_argument("db", type=Path, nargs="?", default=default_path(), help="a dataset (your own)")
     parser.add_argument("--student", default="smollm2")
     args = parser.parse_args()
     tokens = load_student(args.student).tokens
-    with Store.open(args.db) as store:
-        groups = encode_rows(store.rows(), tokens)
+    try:
+        with Store.open(args.db, create=False) as store:
+            groups = encode_rows(store.rows(), tokens)
+    except StoreError as error:
+        sys.exit(str(error))
+    if not any(group.rejected for group in groups):
+        sys.exit(f"No row in {args.db} has a rejected response: name a dataset of sessions.")
     print(json.dumps(figures(groups, len(tokens.response(marker("reasoning"))))))
 
 

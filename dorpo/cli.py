@@ -21,6 +21,8 @@ from dorpo.usage import by_agent, describe_usage, plain_usage
 
 PARQUET = "parquet"
 VERDICTS = ("accepted", "redo", "further_edit")
+# The teacher of what the user wrote.
+_USER = "user"
 _WITH_TORCH = {
     "train": ("dorpo.training.cli", "train a student on the rows"),
     "merge": ("dorpo.merging.cli", "make one model of what was trained, to take along"),
@@ -150,13 +152,18 @@ def _describe(stats: Stats) -> str:
             f"{stats.with_rejected} with a rejected response, {stats.with_soft_labels} with soft labels",
         ),
         *((f"  {reason}", str(count)) for reason, count in stats.by_reason.items()),
-        ("teachers", ""),
-        *((f"  {teacher}", str(count)) for teacher, count in stats.by_teacher.items()),
+        *([("chosen text by", "")] if stats.by_teacher else []),
+        *((f"  {_writer(name)}", str(count)) for name, count in stats.by_teacher.items()),
         *([("soft labels by", "")] if stats.by_labeller else []),
         *((f"  {model}", str(count)) for model, count in stats.by_labeller.items()),
     ]
     width = max(len(name) for name, _ in lines)
     return "".join(f"{name:<{width}}  {value}".rstrip() + "\n" for name, value in lines)
+
+
+def _writer(teacher: str) -> str:
+    # As the editor calls them.
+    return "you" if teacher == _USER else teacher
 
 
 def _complain(sentence: str) -> int:

@@ -73,6 +73,20 @@ def test_stats_for_people(dataset: str, capsys: pytest.CaptureFixture[str]) -> N
     ]
 
 
+def test_stats_call_the_user_you_and_head_nothing_that_is_empty(
+    store: Store, story: type[Story], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["stats", "--db", str(store.path)]) == 0
+    assert "by\n" not in capsys.readouterr().out
+    session = story(store)
+    session.attempt(teacher="embedded/smollm2", soft=True)
+    session.accepted(cause="amended", teacher="user")
+    assert main(["stats", "--db", str(store.path)]) == 0
+    shown = capsys.readouterr().out
+    assert "\nchosen text by\n  you" in shown
+    assert "soft labels by" not in shown
+
+
 def test_the_default_dataset_is_the_users_own(
     dataset: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ MAX_TOP = 20
 _HEADER = struct.Struct("<BIBIB")
 _VERSION = 1
 _ABSENT = 255
+_LONGEST_TOKEN = 0xFFFF
 # Some APIs report -9999 for "practically impossible", others -inf: both must stay finite in float16.
 _LOWEST = -60000.0
 
@@ -124,6 +125,26 @@ def decode(data: bytes) -> list[TokenScore]:
         ]
     except (IndexError, StopIteration) as error:
         raise ValueError("These soft labels are damaged (a token is missing).") from error
+
+
+def spelling(scores: Sequence[TokenScore], text: str) -> list[TokenScore] | None:
+    """The scores of exactly this text; None when they are of another, or are no probabilities.
+
+    Some servers report the special tokens that end an answer too: those are cut off.
+    """
+    kept, rest = [], text.encode("utf-8", "surrogatepass")
+    for score in scores:
+        if not rest:
+            break
+        kept.append(score)
+        rest = rest[len(score.token) :]
+    short = all(len(token) <= _LONGEST_TOKEN for s in kept for token in (s.token, *(t for t, _ in s.top)))
+    numbers = all(_is_logprob(value) for s in kept for value in (s.logprob, *(p for _, p in s.top)))
+    return kept if kept and short and numbers and agrees(kept, text) else None
+
+
+def _is_logprob(value: float) -> bool:
+    return value <= 0.001  # rounding may end a hair above zero; not a number compares false
 
 
 def agrees(tokens: Sequence[TokenScore], text: str) -> bool:

@@ -6,6 +6,7 @@ from dorpo.store.dataset import Store
 from dorpo.store.errors import StoreError
 from dorpo.store.harvest import HarvestedAttempt, HarvestedStep
 from dorpo.store.journals import AttemptRun, Beginning
+from dorpo.store.labelling import Unlabelled, UnlabelledText
 from dorpo.store.records import AgentCall, AttemptRecord, Row, SessionSummary, Stats, Usage
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "Stats",
     "Store",
     "StoreError",
+    "Unlabelled",
+    "UnlabelledText",
     "Usage",
     "default_path",
 ]

@@ -12,7 +12,11 @@ from dorpo.store.tables import Tables, now
 
 # Texts that are in rows, or will be when their step is accepted. Those of abandoned steps teach nobody.
 _UNLABELLED = """
-SELECT attempt.uid FROM attempt
+SELECT attempt.uid,
+  (SELECT workers.teacher FROM attempt AS workers
+   WHERE workers.step_id = attempt.step_id AND workers.author = 'worker' AND workers.id <= attempt.id
+   ORDER BY workers.id DESC LIMIT 1)
+FROM attempt
 JOIN step ON step.id = attempt.step_id AND step.prompt IS NOT NULL AND step.status != 'abandoned'
 WHERE (?1 IS NULL OR step.session_id = ?1)
   AND attempt.id NOT IN (SELECT attempt_id FROM soft_labels)
@@ -26,6 +30,18 @@ JOIN text AS prompt ON prompt.id = step.prompt
 JOIN text AS response ON response.id = attempt.response
 WHERE attempt.uid = ? AND attempt.id NOT IN (SELECT attempt_id FROM soft_labels)
 """
+
+
+@frozen
+class Unlabelled:
+    """An attempt without soft labels.
+
+    Attributes:
+        teacher: Who wrote the text, or whose text the user changed; None where no teacher's came before.
+    """
+
+    uid: str
+    teacher: str | None
 
 
 @frozen
@@ -67,12 +83,12 @@ def insert_labels(tables: Tables, attempt_id: int, labels: PackedLabels) -> bool
     return True
 
 
-def find_unlabelled(tables: Tables, session: int | None) -> list[str]:
-    """Uids of the attempts that lack soft labels, of one session or of all, the oldest first."""
-    return [uid for (uid,) in tables.all(_UNLABELLED, session)]
+def find_unlabelled(tables: Tables, session: int | None) -> list[Unlabelled]:
+    """The attempts that lack soft labels, of one session or of all, the oldest first."""
+    return [Unlabelled(*found) for found in tables.all(_UNLABELLED, session)]
 
 
 def read_unlabelled(tables: Tables, attempt_uid: str) -> UnlabelledText | None:
-    """The text of an attempt; None where it has soft labels by now, or was deleted."""
+    """An attempt's prompt and response; None where it has soft labels by now, or was deleted."""
     found = tables.one(_TEXT, attempt_uid)
     return UnlabelledText(*found) if found else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dorpo.store.calls import read_calls
 from dorpo.store.file import DatasetFile
 from dorpo.store.harvest import HarvestedStep, read_steps
-from dorpo.store.labelling import UnlabelledText, find_unlabelled, read_unlabelled
+from dorpo.store.labelling import Unlabelled, UnlabelledText, find_unlabelled, read_unlabelled
 from dorpo.store.reading import fingerprint, read_slice, read_stats
 from dorpo.store.records import AgentCall, Row, SessionSummary, Stats, Usage
 from dorpo.store.summaries import read_sessions, read_usage
@@ -54,8 +54,8 @@ class DatasetReader(DatasetFile):
             session = None if session_uid is None else self._tables.session(session_uid)
             return read_usage(self._tables, session)
 
-    def unlabelled(self, session_uid: str | None = None) -> list[str]:
-        """Uids of the attempts of rows that lack soft labels, of one session or of all, the oldest first.
+    def unlabelled(self, session_uid: str | None = None) -> list[Unlabelled]:
+        """The attempts in rows that lack soft labels, of one session or of all, the oldest first.
 
         Raises:
             StoreError: There is no such session.

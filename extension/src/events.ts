@@ -133,6 +133,10 @@ export const EVENT_SHAPES = {
   }),
   /** The session cannot go on; `message` is one sentence for the user. */
   session_failed: shape({ kind: oneOf("session_failed"), session: text, message: text }),
+  /** Texts without soft labels are scored while nothing else is done, after the session's end too; `waiting` are left. */
+  scoring: shape({ kind: oneOf("scoring"), session: text, teacher: text, waiting: number, rows: number, soft_labels: number }),
+  /** Texts stay without soft labels; the server has said why, and the session goes on. */
+  scoring_failed: shape({ kind: oneOf("scoring_failed"), session: text, message: text }),
 } as const;
 
 type Kind = keyof typeof EVENT_SHAPES;

@@ -61,6 +61,8 @@ function take(uid: string, uri: string, event: SessionEvent, audience: Audience)
   } else if (event.kind === "step_accepted") {
     void review.close(uid);
     void guarded(() => setup.refreshDataset());
+  } else if (event.kind === "scoring" && event.waiting === 0) {
+    void guarded(() => setup.refreshDataset());
   } else if (event.kind === "session_failed") {
     void review.close(uid);
     void guarded(() => resuming.offerAgain(session ? [session] : [], event.message));

@@ -200,6 +200,7 @@ export const serverSettings = shape({
   database: text,
   student: text,
   trainingSteps: number,
+  scorer: text,
   execute: flag,
   instance: text,
 });

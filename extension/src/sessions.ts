@@ -137,6 +137,8 @@ function reduce(session: Session, event: SessionEvent): Session {
       return { ...end(session), status: "failed" };
     case "agent_text":
     case "proposal_ready":
+    case "scoring":
+    case "scoring_failed":
       return session;
   }
 }

@@ -22,6 +22,7 @@ export function serverSettings(): ServerSettings {
     database: read("database", ""),
     student: read("student", "smollm2"),
     trainingSteps: read("trainingSteps", 200),
+    scorer: read("scorer", ""),
     execute: read("execute", true),
     instance: read("instance", "script"),
   };

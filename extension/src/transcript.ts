@@ -70,6 +70,12 @@ export function transcriptLine(event: SessionEvent): string | undefined {
       ].join("\n");
     case "session_failed":
       return `━━ ${event.message}`;
+    case "scoring":
+      return event.waiting > 0
+        ? `${event.teacher} scores ${count(event.waiting, "text")}`
+        : `${count(event.rows, "row")}, ${event.soft_labels} of them with soft labels now`;
+    case "scoring_failed":
+      return `✗ ${event.message}`;
     case "agent_text":
     case "agent_finished":
     case "proposal_ready":

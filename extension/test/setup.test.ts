@@ -169,6 +169,7 @@ describe("the server", () => {
               database: "",
               student: "smollm2",
               trainingSteps: 200,
+              scorer: "",
               execute: true,
               instance: "script",
             },

@@ -48,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from precision_shaking.instances_cli import run_instances
 
             return run_instances(arguments)
+        case "score":
+            from precision_shaking.sape.scoring_cli import run_scoring
+
+            return run_scoring(arguments)
         case "resume":
             from precision_shaking.run import resume
 
@@ -87,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_optimize(
         commands.add_parser("optimize", help="make a model's prompts better with what you accepted and said")
     )
+    _add_score(commands.add_parser("score", help="give soft labels to the rows that have none"))
     from precision_shaking import sessions_cli
 
     sessions_cli.add_arguments(commands)
@@ -112,6 +117,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what it is, see `instances` (script; prose where that is what fits the file)",
     )
+    _add_scorer(parser, "scores texts without log-probabilities: yours, and those of teachers that give none")
     parser.add_argument("--answers", metavar="FILE.jsonl", help="your answers, one JSON object a line")
     parser.add_argument("--db", metavar="FILE", help="the dataset (default: your own)")
     parser.add_argument("--json", action="store_true", help="print every event as a JSON object a line")
@@ -176,6 +182,16 @@ def _add_optimize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--db", metavar="FILE", help="the dataset (default: your own)")
     parser.add_argument("--undo", action="store_true", help="go back to the prompts before the last change")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    _add_scorer(parser, "the model that scores (embedded/smollm2)")
+    parser.add_argument("--db", metavar="FILE", help="the dataset (default: your own)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a sentence")
+
+
+def _add_scorer(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--scorer", metavar="embedded/NAME|FILE.gguf", help=what)
 
 
 def _add_teachers(parser: argparse.ArgumentParser, what: str) -> None:

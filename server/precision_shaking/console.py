@@ -111,6 +111,7 @@ class TerminalView:
     # What the worker said was read as it came.
     _streamed: bool = field(default=False, init=False)
     _proposed: e.ProposalReady | None = field(default=None, init=False)
+    _finished: bool = field(default=False, init=False)
 
     def show(self, event: e.SessionEvent) -> None:
         """Show one event."""
@@ -158,8 +159,13 @@ class TerminalView:
                 rows = rows_in_words(event.rows, event.soft_labels)
                 self._line(f"{'done' if event.status == SessionStatus.DONE else 'stopped'}: {rows}", "bold")
                 self._line(_usage(event), "dim")
+                self._finished = True
             case e.StepRestored():
                 self._line("accepted before", "green")
+            case e.Scoring():
+                self._scored(event)
+            case e.ScoringFailed():
+                self._line(event.message, "yellow")
             case e.AgentFinished() | e.SessionFailed():
                 pass  # a failure goes to standard error, said once
 
@@ -173,6 +179,15 @@ class TerminalView:
         self._diff(event.base, event.script)
         for warning in event.warnings:
             self._line(warning, "bold red")
+
+    def _scored(self, event: e.Scoring) -> None:
+        if not self._finished:
+            return  # before, it is nobody's business: the user has a proposal to read
+        if event.waiting:
+            texts = "1 text" if event.waiting == 1 else f"{event.waiting} texts"
+            self._line(f"{event.teacher} scores {texts}; Ctrl+C leaves that for later", "dim")
+        else:
+            self._line(rows_in_words(event.rows, event.soft_labels), "bold")
 
     def _accepted(self, script: str) -> None:
         proposed = self._proposed

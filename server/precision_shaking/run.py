@@ -32,6 +32,7 @@ from precision_shaking.sape.instances.loading import DeclarationError
 from precision_shaking.sape.instances.workspace import workspace_of
 from precision_shaking.sape.process import EngineError, EngineProcess
 from precision_shaking.sape.resuming import ResumeError, recall, teacher_text
+from precision_shaking.sape.scorers import parse_scorer
 from precision_shaking.sape.teachers import TeacherError, parse_teacher
 from precision_shaking.sape.vocabulary import SessionStatus, Verdict
 
@@ -141,6 +142,8 @@ def _params(arguments: argparse.Namespace, document: UserDocument) -> wire.Start
     teachers = tuple(evolve(teacher, api_key=key if teacher.base_url else None) for teacher in pool)
     if arguments.replay and (arguments.teachers or arguments.worker):
         raise OptionsError("A replay has the teachers of its recording: leave out --teacher and --worker.")
+    if arguments.replay and arguments.scorer:
+        raise OptionsError("A replay has the scorer of its recording: leave out --scorer.")
     if arguments.replay and not arguments.db:
         raise OptionsError(
             "A replay makes the recorded session's rows again: name a dataset for them with --db."
@@ -159,7 +162,15 @@ def _params(arguments: argparse.Namespace, document: UserDocument) -> wire.Start
         execute=not arguments.no_execute,
         record=_absolute(arguments.record),
         replay=_absolute(arguments.replay),
+        scorer=_scorer(arguments.scorer),
     )
+
+
+def _scorer(text: str | None) -> str | None:
+    try:
+        return None if text is None else parse_scorer(text)
+    except ValueError as error:
+        raise OptionsError(f"--scorer must be {error}.") from error
 
 
 def _found(arguments: argparse.Namespace) -> tuple[UserDocument, wire.ResumeParams]:
@@ -254,6 +265,8 @@ class _Run:
                         self.document.replace(script)
                     self.held = script
                 case e.SessionFinished(_, status):
+                    async for told in engine.until_gone(events):
+                        self.view.show(told)
                     return _DONE if status == SessionStatus.DONE else _NOT_DONE
                 case e.SessionFailed(_, message):
                     raise EngineError(message)

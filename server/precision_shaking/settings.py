@@ -8,6 +8,8 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from precision_shaking.sape.scorers import parse_scorer
+
 SECTION = "precisionShaking"
 
 
@@ -27,6 +29,8 @@ class Settings:
         database: The dataset's file; None for the user's default one.
         student: The model to train: a name, a folder or a GGUF file.
         training_steps: Optimiser steps of one training.
+        scorer: The model that scores texts without log-probabilities; None for the embedded teacher that they
+            are of, if they are of one.
         execute: Whether scripts may be run; False in a workspace that is not trusted.
         instance: Name of the SAPE instance that sessions are of, unless they name another.
         client_commands: Whether the client has commands and dialogs of its own, as VS Code's has.
@@ -39,6 +43,7 @@ class Settings:
     database: Path | None = None
     student: str = "smollm2"
     training_steps: int = 200
+    scorer: str | None = None
     execute: bool = True
     instance: str = "script"
     client_commands: bool = False
@@ -118,6 +123,12 @@ def _file(value: Any) -> Path | None:
     return path if value else None
 
 
+def _scorer(value: Any) -> str | None:
+    if not isinstance(value, str):
+        raise ValueError("a model")
+    return parse_scorer(value) if value.strip() else None
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text that is not empty")
@@ -138,6 +149,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "database": ("database", _file),
     "student": ("student", _text),
     "trainingSteps": ("training_steps", _count),
+    "scorer": ("scorer", _scorer),
     "execute": ("execute", _flag),
     "instance": ("instance", _text),
     "clientCommands": ("client_commands", _flag),

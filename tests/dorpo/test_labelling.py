@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dorpo.softlabels import TokenScore, decode
-from dorpo.store import Store, StoreError
+from dorpo.store import Store, StoreError, Unlabelled
 
 
 def label(store: Store, uid: str, model: str = "embedded/scorer", logprob: float = -2.0) -> bool:
@@ -22,7 +22,8 @@ def test_a_text_without_soft_labels_is_given_some_once(store, story):
     told = story(store)
     rejected, chosen = told.rejected("error"), told.accepted()
     before = next(store.rows())
-    assert store.unlabelled() == store.unlabelled("session") == [rejected, chosen]
+    assert store.unlabelled() == store.unlabelled("session")
+    assert store.unlabelled() == [Unlabelled(rejected, "teacher"), Unlabelled(chosen, "teacher")]
     assert store.unlabelled_text(chosen).prompt == before.prompt
     assert store.unlabelled_text(chosen).response == before.chosen
     assert label(store, chosen)
@@ -30,7 +31,7 @@ def test_a_text_without_soft_labels_is_given_some_once(store, story):
     row = next(store.rows())
     assert decode(row.chosen_soft_labels)[0].logprob == -2.0
     assert (row.chosen_labels_by, row.rejected_labels_by) == ("embedded/scorer", None)
-    assert store.unlabelled() == [rejected]
+    assert [one.uid for one in store.unlabelled()] == [rejected]
     assert store.stats().by_labeller == {"embedded/scorer": 1}
     assert store.stats().by_teacher == {"teacher": 1}
     assert store.tally("session").labelled == 1
@@ -47,9 +48,17 @@ def test_only_texts_that_can_be_in_a_row_are_asked_for(store, story):
     told.rejected("redo", 2)
     store.abandon_step("session", 2)
     scored = story(store, "other").accepted(soft=True)
-    assert store.unlabelled() == [waiting]
+    assert [one.uid for one in store.unlabelled()] == [waiting]
     assert store.unlabelled("other") == []
     assert store.unlabelled_text(scored) is None
+
+
+def test_a_text_of_the_users_is_told_with_the_teacher_whose_text_they_changed(store, story):
+    told = story(store, steps=2)
+    told.attempt(teacher="openai/first", soft=True)
+    amended = told.accepted(cause="amended", teacher="user")
+    by_hand = told.accepted(1, cause="by_hand", teacher="user")
+    assert store.unlabelled() == [Unlabelled(amended, "openai/first"), Unlabelled(by_hand, None)]
 
 
 def test_what_was_deleted_meanwhile_is_not_labelled(store, story):

@@ -60,10 +60,10 @@ class Terminal:
 
 
 @contextmanager
-def at_a_terminal(script, teacher):
+def at_a_terminal(script, teacher, *options):
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "precision_shaking", "run", str(script), "say hello"]
-    command += ["--teacher", teacher.teacher(), "--db", str(script.parent / "d.db")]
+    command += ["--teacher", teacher.teacher(), "--db", str(script.parent / "d.db"), *options]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"}
     with subprocess.Popen(
         command, stdin=follower, stdout=follower, stderr=follower, env=environment
@@ -124,6 +124,21 @@ def test_a_further_edit_needs_words_and_a_call_for_help_tells_the_choices(script
         terminal.type("k")
         assert terminal.end() == 0
     assert script.read_text() == OLD
+
+
+@pytest.mark.embedded
+def test_what_is_scored_after_the_end_is_told(script):
+    scripted = {**ONE_STEP, "worker": [{"content": work(NEW), "logprobs": "refuse"}]}
+    with (
+        ScriptedTeacher(scripted) as teacher,
+        at_a_terminal(script, teacher, "--scorer", "embedded/smollm2") as terminal,
+    ):
+        terminal.read(ASKED)
+        terminal.type("a")
+        assert terminal.end() == 0
+    shown = terminal.shown.partition("done: 1 row, without soft labels\n")[2]
+    assert "embedded/smollm2 scores 1 text; Ctrl+C leaves that for later\n" in shown
+    assert shown.endswith("\n1 row, with soft labels\n")
 
 
 @pytest.mark.parametrize(

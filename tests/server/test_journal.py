@@ -66,14 +66,7 @@ def test_what_lies_behind_is_remembered_as_the_document_had_it():
     skipped = (*[h.Instructed("x"), *[h.Unreadable("", hopeless=True)] * 2], h.Helped(Help.SKIP))
     standing = told(h.Planned(("one", "two", "three")), *STEP, edited, *skipped, h.Instructed("last"))
     assert standing.kept == ("new and edited\n", None)
-    assert standing.prompt == h.PromptFixed(2, "last", "new and edited\n")
     assert standing.state.step == 2
-
-
-def test_the_prompt_stays_the_first_instruction_of_the_step():
-    redo = h.Answered(Verdict.REDO, "no")
-    standing = told(h.Planned(("one",)), *STEP, redo, h.Instructed("otherwise"))
-    assert standing.prompt == h.PromptFixed(0, "do", "old\n")
 
 
 def test_an_empty_journal_is_the_beginning():

@@ -61,6 +61,31 @@ async def test_the_edit_is_one_versioned_change_of_the_changed_lines(home, uri):
             assert edit.label == "Precision Shaking: say goodbye"
 
 
+@pytest.mark.embedded
+async def test_a_text_without_log_probabilities_is_scored_after_the_session(home, uri):
+    with _teacher(worker=[{"content": work(FIRST), "logprobs": "refuse"}]) as teacher:
+        async with editor(home, teachers=[teacher.teacher()], scorer="embedded/smollm2") as ed:
+            ed.open(uri, BASE)
+            await ed.accept_next(await ed.start(uri))
+            assert (await ed.next_event_of_the_end())["soft_labels"] == 0
+            while (told := await ed.next_event("scoring"))["waiting"]:
+                pass
+            assert (told["rows"], told["soft_labels"]) == (1, 1)
+            (row,) = rows(home)
+    assert (row["teacher"], row["soft_labels_by"]) == ("openai/scripted", "embedded/smollm2")
+
+
+@pytest.mark.embedded
+async def test_a_scorer_that_is_not_there_is_a_message_and_nothing_else(home, uri):
+    with _teacher(worker=[{"content": work(FIRST), "logprobs": "refuse"}]) as teacher:
+        async with editor(home, teachers=[teacher.teacher()], scorer="/nowhere/model.gguf") as ed:
+            ed.open(uri, BASE)
+            await ed.accept_next(await ed.start(uri))
+            await ed.next_event_of_the_end()
+            assert "There is no file /nowhere/model.gguf" in await ed.next_message()
+    assert len(rows(home)) == 1
+
+
 async def test_an_editor_that_only_says_it_applied_the_edit_is_asked_again(home, uri):
     with _teacher(FIRST) as teacher:
         async with editor(home, behaviour="lying", teachers=[teacher.teacher()]) as ed:

@@ -17,7 +17,7 @@ from scripted_teacher import ScriptedTeacher, instruct, plan, verdict, work
 from dorpo.softlabels import TokenScore
 from dorpo.store import Store
 from precision_shaking.sape.channel import ChannelError
-from precision_shaking.sape.recording import read_recording, read_scores, write_scores
+from precision_shaking.sape.recording_file import read_recording, read_scores, write_scores
 from precision_shaking.sape.wire import TeacherAccess
 
 OLD = 'print("hi")\n'
@@ -135,10 +135,10 @@ def test_a_recording_is_private_and_holds_no_key_and_no_address(recorded):
     text = path.read_text()
     assert "canary" not in text
     assert "127.0.0.1" not in text
-    teachers, exchanges = read_recording(path)
-    assert teachers == (TeacherAccess("openai/scripted"),)
-    assert [exchange.agent for exchange in exchanges].count("worker") == 5
-    worker = next(exchange for exchange in exchanges if exchange.agent == "worker")
+    recording = read_recording(path)
+    assert (recording.teachers, recording.scorer) == ((TeacherAccess("openai/scripted"),), None)
+    assert [exchange.agent for exchange in recording.exchanges].count("worker") == 5
+    worker = next(exchange for exchange in recording.exchanges if exchange.agent == "worker")
     assert (worker.text, worker.finish_reason) == (work("print(1 / 0)"), "stop")
     assert (worker.input_tokens, worker.options["temperature"]) == (100, 0.0)
     assert "".join(worker.pieces) == worker.text
@@ -286,8 +286,8 @@ def test_a_recording_goes_on_when_its_session_is_resumed(script, tmp_path, recor
     assert there == recorded[2]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "never came to anything" not in path.read_text()
-    asked = [(exchange.agent, exchange.text) for exchange in read_recording(path)[1]]
-    assert asked == [(exchange.agent, exchange.text) for exchange in read_recording(recorded[0])[1]]
+    asked = [(exchange.agent, exchange.text) for exchange in read_recording(path).exchanges]
+    assert asked == [(exchange.agent, exchange.text) for exchange in read_recording(recorded[0]).exchanges]
     again = run(script, "--replay", path, db="again.db")
     assert (again.returncode, again.stderr) == (0, "")
     assert rows(script, "again.db") == there

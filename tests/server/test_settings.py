@@ -15,6 +15,7 @@ def test_values_of_an_editor_replace_the_defaults():
             "database": "/data/my.db",
             "student": "/models/tiny",
             "trainingSteps": 50.0,
+            "scorer": "/models/larger.gguf",
             "execute": False,
             "instance": "mine",
             "clientCommands": True,
@@ -28,6 +29,7 @@ def test_values_of_an_editor_replace_the_defaults():
         database=Path("/data/my.db"),
         student="/models/tiny",
         training_steps=50,
+        scorer="embedded//models/larger.gguf",
         execute=False,
         instance="mine",
         client_commands=True,
@@ -51,6 +53,10 @@ def test_an_empty_database_is_the_usual_one():
     assert Settings(database=Path("/x.db")).updated({"database": ""}).database is None
 
 
+def test_an_empty_scorer_is_none():
+    assert Settings(scorer="embedded/smollm2").updated({"scorer": ""}).scorer is None
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -71,6 +77,9 @@ def test_an_empty_database_is_the_usual_one():
         ("database", 1),
         ("student", "  "),
         ("trainingSteps", -1),
+        ("scorer", "openai/gpt-4o"),
+        ("scorer", "embedded/"),
+        ("scorer", 1),
         ("execute", "yes"),
         ("instance", ""),
         ("clientCommands", 1),

@@ -8,10 +8,9 @@ import socket
 import pytest
 from scripted_teacher import ScriptedTeacher, instruct
 
-from dorpo.softlabels import TokenScore
+from dorpo.softlabels import TokenScore, spelling
 from precision_shaking.sape.agents import Agents, ask
 from precision_shaking.sape.exchange import Exchange
-from precision_shaking.sape.recorder import soft_labels
 from precision_shaking.sape.teachers import TeacherError, connect, parse_teacher
 from precision_shaking.sape.wire import TeacherAccess
 
@@ -59,7 +58,7 @@ async def test_log_probabilities_are_asked_for_and_kept():
         teacher = connect(parse_teacher(server.teacher()))
         reply = await put_question(teacher)
     assert teacher.top_logprobs == 20
-    assert soft_labels(reply.exchange.scores, reply.exchange.text)
+    assert spelling(reply.exchange.scores, reply.exchange.text)
     assert len(reply.exchange.scores[0].top) == 20
 
 
@@ -149,18 +148,18 @@ def score(token: bytes, logprob: float = -0.5) -> TokenScore:
 
 def test_soft_labels_are_kept_only_when_their_bytes_are_the_answers():
     tokens = [score(b"h\xc3"), score(b"\xa9!")]
-    assert soft_labels(tokens, "hé!") == tokens
-    assert soft_labels([*tokens, score(b"<|end|>")], "hé!") == tokens
-    assert soft_labels(tokens, "he!") is None
-    assert soft_labels(tokens[:1], "hé!") is None
-    assert soft_labels([], "hé!") is None
+    assert spelling(tokens, "hé!") == tokens
+    assert spelling([*tokens, score(b"<|end|>")], "hé!") == tokens
+    assert spelling(tokens, "he!") is None
+    assert spelling(tokens[:1], "hé!") is None
+    assert spelling([], "hé!") is None
 
 
 @pytest.mark.parametrize("wrong", [math.nan, 1.0])
 def test_what_is_no_log_probability_is_dropped(wrong):
-    assert soft_labels([score(b"x", wrong)], "x") is None
+    assert spelling([score(b"x", wrong)], "x") is None
 
 
 def test_minus_infinity_and_its_stand_ins_are_log_probabilities():
     tokens = [score(b"x", -9999.0)]
-    assert soft_labels(tokens, "x") == tokens
+    assert spelling(tokens, "x") == tokens

@@ -20,6 +20,7 @@ from precision_shaking.sape.events import (
     HelpNeeded,
     PlanReady,
     ProposalReady,
+    ScoringFailed,
     SessionEvent,
     SessionFailed,
     SessionFinished,
@@ -45,8 +46,7 @@ async def follow(server: Server, session: Session, events: asyncio.Queue[Session
     try:
         while not isinstance(event, SessionFinished | SessionFailed):
             event = await events.get()
-            params = protocol.SessionEventParams(session.uid, session.uri, to_json(event))
-            server.tell(protocol.SESSION_EVENT, params)
+            _tell(server, session, event)
             await activity.follow(event)
             await _react(server, session, event)
     except BaseException:
@@ -55,9 +55,28 @@ async def follow(server: Server, session: Session, events: asyncio.Queue[Session
         raise
     finally:
         server.sessions.remove(session)
+    if isinstance(event, SessionFinished):
+        await _hear_out(server, session, events)
     await session.engine.close()
     if isinstance(event, SessionFailed) and not server.settings.client_commands:
         server.run_task(offer(server, session.uid, event.message), "offer to resume a session")
+
+
+def _tell(server: Server, session: Session, event: SessionEvent) -> None:
+    params = protocol.SessionEventParams(session.uid, session.uri, to_json(event))
+    server.tell(protocol.SESSION_EVENT, params)
+    if isinstance(event, ScoringFailed):
+        server.warn(event.message)
+
+
+async def _hear_out(server: Server, session: Session, events: asyncio.Queue[SessionEvent]) -> None:
+    """Let the engine score what has no soft labels yet; the session is over for everybody else."""
+    try:
+        async for event in session.engine.until_gone(events):
+            _tell(server, session, event)
+    except asyncio.CancelledError:
+        session.engine.kill()
+        raise
 
 
 def show(server: Server, session: Session) -> None:

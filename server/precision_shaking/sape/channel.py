@@ -48,8 +48,12 @@ class Channel(Protocol):
             TeacherError: The teacher failed.
         """
 
-    async def score(self, teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:
-        """What the teacher thinks of this answer to the chat; empty when it cannot tell."""
+    async def score(self, model: str, messages: Messages, response: str) -> Sequence[TokenScore]:
+        """What a model thinks of this answer to the chat; empty where both are too long for it.
+
+        Raises:
+            TeacherError: The model cannot be used.
+        """
 
 
 @frozen
@@ -69,6 +73,6 @@ class DirectChannel:
         call.exchange.cost_usd = cost_usd(call.teacher.access, call.exchange)
         return reply
 
-    async def score(self, teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:
+    async def score(self, model: str, messages: Messages, response: str) -> Sequence[TokenScore]:
         """See `Channel`."""
-        return await score(teacher, messages, response)
+        return await score(model, messages, response)

@@ -260,6 +260,34 @@ class SessionFailed:
     message: str
 
 
+@frozen
+class Scoring:
+    """Texts that have no soft labels are scored while nothing else is done, after the session's end too.
+
+    Attributes:
+        teacher: The model that scores them.
+        waiting: How many are left; told before each one, and 0 once all are done.
+        rows: Rows that the session wrote.
+        soft_labels: How many of them have soft labels of the chosen text by now.
+    """
+
+    kind: ClassVar[str] = "scoring"
+    session: str
+    teacher: str
+    waiting: int
+    rows: int
+    soft_labels: int
+
+
+@frozen
+class ScoringFailed:
+    """Texts stay without soft labels, for what `message` says in a sentence; the session goes on."""
+
+    kind: ClassVar[str] = "scoring_failed"
+    session: str
+    message: str
+
+
 SessionEvent = (
     SessionStarted
     | AgentStarted
@@ -280,4 +308,6 @@ SessionEvent = (
     | HelpNeeded
     | SessionFinished
     | SessionFailed
+    | Scoring
+    | ScoringFailed
 )

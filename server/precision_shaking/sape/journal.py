@@ -25,12 +25,10 @@ class Standing:
     """Where a session stands.
 
     Attributes:
-        prompt: The current step's, once it is fixed.
         kept: For each step behind it, what the document held after it was accepted; None for a skipped one.
     """
 
     state: State
-    prompt: h.PromptFixed | None = None
     kept: tuple[str | None, ...] = ()
 
 
@@ -73,13 +71,11 @@ def replay(state: State, events: Iterable[h.Event]) -> Standing:
 
 def _after(standing: Standing, event: h.Event) -> Standing:
     transition = workflow.advance(standing.state, event)
-    prompt, kept = standing.prompt, standing.kept
+    kept = standing.kept
     for record in transition.records:
         match record:
-            case h.PromptFixed():
-                prompt = record
             case h.StepAccepted():
                 kept += (transition.state.current_script,)
             case h.StepAbandoned():
                 kept += (None,)
-    return Standing(transition.state, prompt, kept)
+    return Standing(transition.state, kept)

@@ -57,13 +57,14 @@ def open_session(
 def _start(
     params: wire.StartParams, emit: Callable[[SessionEvent], None], resources: ExitStack
 ) -> tuple[Session, wire.StartResult]:
-    teachers, channel = _reach(params)
+    teachers, channel, scorer = _reach(params)
+    params = evolve(params, scorer=scorer)
     instance = find(params.instance, Path(params.workspace) if params.workspace else None)
     store = resources.enter_context(Store.open(_dataset(params.db)))
     uid = str(uuid.uuid4())
     if params.record is not None:
         asked = [teacher.access for teacher in teachers]
-        channel = RecordingChannel.create(Path(params.record), asked, channel, _moment(store, uid))
+        channel = RecordingChannel.create(Path(params.record), asked, scorer, channel, _moment(store, uid))
     elif params.replay is None:
         # Not under a recording: it is to be run again where the agents have no programs.
         channel = _equipped(channel, instance)
@@ -113,12 +114,12 @@ def _moment(store: Store, uid: str) -> Callable[[], int]:
     return lambda: len(store.events(uid))
 
 
-def _reach(params: wire.StartParams) -> tuple[list[Teacher], Channel]:
-    """The pool, and the way to it."""
+def _reach(params: wire.StartParams) -> tuple[list[Teacher], Channel, str | None]:
+    """The pool, the way to it, and the scorer."""
     if params.replay is None:
-        return [connect(access) for access in params.teachers], DirectChannel()
+        return [connect(access) for access in params.teachers], DirectChannel(), params.scorer
     replay = ReplayChannel.open(Path(params.replay))
-    return replay.pool(), replay
+    return replay.pool(), replay, replay.recording.scorer
 
 
 def _equipped(channel: Channel, instance: Instance) -> Channel:

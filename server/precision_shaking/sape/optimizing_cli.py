@@ -33,7 +33,8 @@ from precision_shaking.sape.optimizing.job import FEW_SHOT, GEPA, Compiled, Job,
 from precision_shaking.sape.optimizing.metrics import METRICS
 from precision_shaking.sape.optimizing.process import OptimizingError, compile_programs
 from precision_shaking.sape.optimizing.programs import Program, ProgramError, load, save, undo
-from precision_shaking.sape.teachers import EMBEDDED, TeacherError, parse_teacher
+from precision_shaking.sape.scorers import EMBEDDED
+from precision_shaking.sape.teachers import TeacherError, parse_teacher
 from precision_shaking.sape.wire import TeacherAccess
 
 _DEFAULT_TEACHER = "embedded/smollm2"

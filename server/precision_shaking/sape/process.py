@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -168,6 +168,18 @@ class EngineProcess:
         status = await self._process.wait()
         await asyncio.gather(*self._readers)
         return status
+
+    async def until_gone(self, events: asyncio.Queue[SessionEvent]) -> AsyncIterator[SessionEvent]:
+        """What it still tells until it is gone, out of the queue that `on_event` fills."""
+        gone = asyncio.create_task(self.wait())
+        while not (gone.done() and events.empty()):
+            telling = asyncio.create_task(events.get())
+            try:
+                await asyncio.wait({gone, telling}, return_when=asyncio.FIRST_COMPLETED)
+                if telling.done():
+                    yield telling.result()
+            finally:
+                telling.cancel()
 
     def kill(self) -> None:
         """End the engine and its process group at once."""

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from attrs import evolve, field, frozen
 
 from dorpo.rendering import region_request, render_answer
-from dorpo.softlabels import TokenScore, agrees
+from dorpo.softlabels import spelling
 from dorpo.store import AttemptRecord, AttemptRun, Store, Usage
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape.exchange import Exchange
@@ -21,7 +21,6 @@ from precision_shaking.sape.vocabulary import Attempt, Outcome
 from precision_shaking.sape.wire import StartParams
 
 BY_USER = "user"
-_LONGEST_TOKEN = 0xFFFF  # bytes that the codec of soft labels has room for
 
 
 @frozen
@@ -33,14 +32,12 @@ class Evidence:
         exchange: The worker's last call.
         seconds: How long it took.
         execution: The last run of an attempt.
-        users_scores: A local teacher's log-probabilities of the text that the user wrote.
     """
 
     teacher: str = ""
     exchange: Exchange | None = None
     seconds: float | None = None
     execution: Execution | None = None
-    users_scores: Sequence[TokenScore] = ()
 
 
 @frozen
@@ -154,7 +151,7 @@ class Recorder:
             case h.AttemptRejected():
                 return self._reject(record)
             case h.StepAccepted():
-                return self._accept(before, record, evidence)
+                return self._accept(before, record)
             case h.StepAbandoned():
                 self.store.abandon_step(self.session, record.step)
             case h.SessionEnded():
@@ -184,7 +181,7 @@ class Recorder:
                 input_tokens=exchange.input_tokens,
                 output_tokens=exchange.output_tokens,
                 seconds=evidence.seconds,
-                soft_labels=soft_labels(exchange.scores, response),
+                soft_labels=spelling(exchange.scores, response),
             ),
         )
 
@@ -206,11 +203,11 @@ class Recorder:
         labelled = self.store.has_soft_labels(uid)
         return evolve(self._stored(record), new_row=True, soft_labels=labelled)
 
-    def _accept(self, before: State, record: h.StepAccepted, evidence: Evidence) -> Stored:
+    def _accept(self, before: State, record: h.StepAccepted) -> Stored:
         uid = record.attempt.uid if record.attempt else ""
         if record.amended is not None:
             uid = str(uuid.uuid4())
-            self.store.add_attempt(self.session, record.step, _users_attempt(uid, before, record, evidence))
+            self.store.add_attempt(self.session, record.step, _users_attempt(uid, before, record))
         known = self.store.tally(self.session).rows
         rows = self.store.accept(self.session, record.step, uid)
         stored = self._stored(record)
@@ -231,18 +228,13 @@ class Recorder:
         return Stored(record, rows=tally.rows, labelled=tally.labelled)
 
 
-def by_hand_reasoning(state: State) -> str:
-    """What stands for the reasoning where the user did the step that is under way."""
-    return f"This does the step: {state.steps[state.step]}"
-
-
-def _users_attempt(uid: str, before: State, record: h.StepAccepted, evidence: Evidence) -> AttemptRecord:
+def _users_attempt(uid: str, before: State, record: h.StepAccepted) -> AttemptRecord:
     """The text that the user made of a proposal, or of a step that no teacher could do."""
     script = record.amended or ""
     if record.attempt is not None:
         reasoning, cause = record.attempt.reasoning, "amended"
     else:
-        reasoning, cause = by_hand_reasoning(before), "by_hand"
+        reasoning, cause = f"This does the step: {before.steps[before.step]}", "by_hand"
     response = render_answer(reasoning, script, before.step_script, before.limits.max_whole_lines)
     return AttemptRecord(
         uid=uid,
@@ -255,7 +247,6 @@ def _users_attempt(uid: str, before: State, record: h.StepAccepted, evidence: Ev
         script=script,
         teacher=BY_USER,
         author=BY_USER,
-        soft_labels=soft_labels(evidence.users_scores, response),
     )
 
 
@@ -279,23 +270,3 @@ def _execution(known: AttemptRun) -> Execution | None:
         known.backend or "",
         "",
     )
-
-
-def soft_labels(scores: Sequence[TokenScore], response: str) -> list[TokenScore] | None:
-    """The scores of exactly this text; None when they are of another, or are no probabilities.
-
-    Some servers report the special tokens that end an answer too: those are cut off.
-    """
-    kept, rest = [], response.encode("utf-8", "surrogatepass")
-    for score in scores:
-        if not rest:
-            break
-        kept.append(score)
-        rest = rest[len(score.token) :]
-    short = all(len(token) <= _LONGEST_TOKEN for s in kept for token in (s.token, *(t for t, _ in s.top)))
-    numbers = all(_is_logprob(value) for s in kept for value in (s.logprob, *(p for _, p in s.top)))
-    return kept if kept and short and numbers and agrees(kept, response) else None
-
-
-def _is_logprob(value: float) -> bool:
-    return value <= 0.001  # rounding may end a hair above zero; not a number compares false

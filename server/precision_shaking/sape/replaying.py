@@ -12,10 +12,16 @@ from dorpo.softlabels import TokenScore
 from precision_shaking.sape.agents import Reply, ask, wanted_options
 from precision_shaking.sape.channel import Call, ChannelError
 from precision_shaking.sape.exchange import Exchange, Messages
-from precision_shaking.sape.recording import SCORER, Recorded, read_recording, read_scores, scored_chat
+from precision_shaking.sape.recording_file import (
+    SCORER,
+    Recorded,
+    Recording,
+    read_recording,
+    read_scores,
+    scored_chat,
+)
 from precision_shaking.sape.retrying import Patience, Trouble
 from precision_shaking.sape.teachers import Teacher, TeacherError, silent
-from precision_shaking.sape.wire import TeacherAccess
 
 # Characters shown of two texts that differ.
 _SHOWN = 30
@@ -34,12 +40,11 @@ class ReplayChannel:
     """Answers every question with the first exchange not yet used that asked the same of the same teacher."""
 
     path: Path
-    teachers: tuple[TeacherAccess, ...]
-    _exchanges: tuple[Recorded, ...]
+    recording: Recording
     _unused: list[int] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._unused = list(range(len(self._exchanges)))
+        self._unused = list(range(len(self.recording.exchanges)))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -48,12 +53,11 @@ class ReplayChannel:
         Raises:
             ChannelError: It cannot be read, or is damaged.
         """
-        teachers, exchanges = read_recording(path)
-        return cls(path, teachers, tuple(exchanges))
+        return cls(path, read_recording(path))
 
     def pool(self) -> list[Teacher]:
         """The recording's teachers, whom nobody can reach."""
-        return [silent(teacher, _NoWaiting()) for teacher in self.teachers]
+        return [silent(teacher, _NoWaiting()) for teacher in self.recording.teachers]
 
     async def ask(self, call: Call) -> Reply:
         """See `Channel`.
@@ -82,18 +86,18 @@ class ReplayChannel:
             respond=respond,
         )
 
-    async def score(self, teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:
+    async def score(self, model: str, messages: Messages, response: str) -> Sequence[TokenScore]:
         """See `Channel`.
 
         Raises:
             ChannelError: This was not asked when the session was recorded.
         """
-        recorded = self._take(SCORER, teacher.name, scored_chat(messages, response), {})
+        recorded = self._take(SCORER, model, scored_chat(messages, response), {})
         return read_scores(recorded.scores)
 
     def _take(self, agent: str, teacher: str, messages: Messages, options: dict[str, Any]) -> Recorded:
         for number in self._unused:
-            recorded = self._exchanges[number]
+            recorded = self.recording.exchanges[number]
             if difference(recorded, agent, teacher, messages, options) is None:
                 self._unused.remove(number)
                 return recorded
@@ -104,11 +108,12 @@ class ReplayChannel:
 
     def _nearest(self, agent: str, teacher: str, messages: Messages, options: dict[str, Any]) -> str:
         """What the question should have been."""
+        exchanges = self.recording.exchanges
         if not self._unused:
-            return f"all of its {len(self._exchanges)} exchanges have been used"
-        of_agent = [number for number in self._unused if self._exchanges[number].agent == agent]
+            return f"all of its {len(exchanges)} exchanges have been used"
+        of_agent = [number for number in self._unused if exchanges[number].agent == agent]
         number = (of_agent or self._unused)[0]
-        why = difference(self._exchanges[number], agent, teacher, messages, options)
+        why = difference(exchanges[number], agent, teacher, messages, options)
         return f"exchange {number + 1} {why}"
 
 

@@ -1,4 +1,4 @@
-"""Soft labels of an answer that the user amended: one teacher-forced pass of the local teacher."""
+"""Soft labels of a text that its own writer did not score: one teacher-forced pass of a local model."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ from collections.abc import Sequence
 
 from dorpo.softlabels import TokenScore
 from precision_shaking.sape.exchange import Messages
-from precision_shaking.sape.teachers import Teacher
+from precision_shaking.sape.teachers import TeacherError
 
 
-async def score(teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:
-    """What the teacher thinks of an answer to a chat; empty when it cannot tell.
+async def score(model: str, messages: Messages, response: str) -> Sequence[TokenScore]:
+    """What a model thinks of an answer to a chat; empty where both are too long for it.
 
     Args:
-        teacher: Only the embedded one can be asked for the scores of a given text.
+        model: An embedded one; no other can be asked about a given text.
         messages: The chat as role and content.
         response: The answer.
+
+    Raises:
+        TeacherError: There is no such model here, or it cannot be loaded.
     """
-    if not teacher.embedded:
-        return ()
     from precision_shaking.sape.embedded import EmbeddedModelUnavailableError
     from precision_shaking.sape.embedded.errors import PromptTooLongError
     from precision_shaking.sape.embedded.scoring import score_async
 
     try:
-        return await score_async(teacher.lm, messages, response)
-    except (EmbeddedModelUnavailableError, PromptTooLongError):
+        return await score_async(model, messages, response)
+    except PromptTooLongError:
         return ()
+    except EmbeddedModelUnavailableError as error:
+        raise TeacherError(str(error)) from error

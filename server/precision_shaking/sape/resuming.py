@@ -78,6 +78,7 @@ class _Settings:
     workspace: str | None = None
     unprotected: bool = False
     record: str | None = None
+    scorer: str | None = None
 
 
 def settings(params: StartParams, limits: Limits, instance: Instance) -> str | None:
@@ -88,7 +89,9 @@ def settings(params: StartParams, limits: Limits, instance: Instance) -> str | N
     declared = to_tables(instance)
     # Whoever resumes it may do so from another folder.
     record = None if params.record is None else str(Path(params.record).absolute())
-    kept = _Settings(pool, params.execute, limits, declared, params.workspace, params.unprotected, record)
+    kept = _Settings(
+        pool, params.execute, limits, declared, params.workspace, params.unprotected, record, params.scorer
+    )
     return json.dumps(asdict(kept))
 
 
@@ -120,6 +123,7 @@ def recall(store: Store, uid: str) -> Resumed:
         workspace=kept.workspace,
         unprotected=kept.unprotected,
         record=kept.record,
+        scorer=kept.scorer,
     )
     state = begin(began.request, began.script, kept.limits, instance.edges)
     try:

@@ -15,7 +15,6 @@ from typing import Any
 
 from attrs import evolve
 
-from dorpo.rendering import render_answer, render_prompt, to_messages
 from dorpo.store import Store, StoreError
 from precision_shaking.sape import events as e
 from precision_shaking.sape import happenings as h
@@ -29,14 +28,15 @@ from precision_shaking.sape.instances.catalogue import default
 from precision_shaking.sape.instances.declaration import Instance
 from precision_shaking.sape.instances.executing import Candidate
 from precision_shaking.sape.journal import Standing
+from precision_shaking.sape.labelling import Labeller
 from precision_shaking.sape.narration import narrate, retell
 from precision_shaking.sape.pools import pools_of
 from precision_shaking.sape.questions import Questions, SessionError, known_verdict
-from precision_shaking.sape.recorder import Evidence, Recorder, by_hand_reasoning
+from precision_shaking.sape.recorder import Evidence, Recorder
 from precision_shaking.sape.resuming import Resumed, settings
 from precision_shaking.sape.routes import Place
 from precision_shaking.sape.teachers import Teacher, TeacherError
-from precision_shaking.sape.vocabulary import DecidedBy, Limits, Outcome, Phase, Verdict
+from precision_shaking.sape.vocabulary import DecidedBy, Limits, Outcome, Phase, SessionStatus
 from precision_shaking.sape.wire import AnswerParams, CorrectParams, HelpParams, StartParams
 
 
@@ -86,13 +86,15 @@ class Session:
         )
         began = Standing(state.begin(params.request, params.script, limits, self._instance.edges))
         standing = resumed.standing if resumed else began
-        self._state, self._prompt = standing.state, standing.prompt
-        self._channel = channel or DirectChannel()
+        self._state = standing.state
+        channel = channel or DirectChannel()
+        own = next((teacher.name for teacher in teachers if teacher.access.worker_only), None)
+        self._labeller = Labeller(store, self.uid, channel, emit, params.scorer, own)
         self._consultant = Consultant(
             Agents.of(self._instance, params.max_whole_lines),
             pools,
             self._recorder,
-            self._channel,
+            channel,
             emit,
             read=self._read,
             fault=self._instance.document.fault,
@@ -133,11 +135,16 @@ class Session:
     # The loop
 
     async def run(self) -> None:
-        """Run to the end; the last event is SessionFinished or SessionFailed. Cancelling it is a crash."""
+        """Run to the end, SessionFinished or SessionFailed; cancelling it before is a crash.
+
+        Where it is done, texts without soft labels are scored after that.
+        """
         try:
             self._begin()
             while (task := state.task(self._state)) is not None:
                 self._apply(await self._unless_stopped(self._perform(task)))
+            if self._state.status is SessionStatus.DONE:
+                await self._labeller.finish(self._worker)
         except (TeacherError, ChannelError, StoreError) as error:
             self._fail(str(error))
         except Exception as error:
@@ -177,9 +184,6 @@ class Session:
         transition = workflow.advance(before, event)
         stored = self._recorder.write(before, event, transition.records, self._evidence)
         self._state = transition.state
-        for record in transition.records:
-            if isinstance(record, h.PromptFixed):
-                self._prompt = record
         self._questions.open(self._state)
         names = [teacher.name for teacher in self._workers]
         for told in narrate(self.uid, names, before, event, self._state, stored, self._evidence):
@@ -210,12 +214,11 @@ class Session:
             case h.Execute(script):
                 return await self._execute(script)
             case h.AskUser():
-                said = await self._questions.hear_answer()
-                return await self._answered(said) if isinstance(said, h.Answered) else said
+                return await self._labeller.during(self._questions.hear_answer(), self._worker)
             case h.ReadFeedback():
                 return await self._read_feedback(task)
             case h.AskForHelp():
-                return await self._helped(await self._questions.hear_help())
+                return await self._labeller.during(self._questions.hear_help(), self._worker)
 
     async def _work(self, task: h.AskWorker) -> h.Event:
         produced, reply = await self._consultant.work(self._state, task)
@@ -249,41 +252,12 @@ class Session:
         if verdict is None:
             return h.Unclear()
         texts = self._state.amended, self._state.document
-        return await self._answered(h.Answered(verdict, task.words, *texts, DecidedBy.ANALYZER))
+        return h.Answered(verdict, task.words, *texts, DecidedBy.ANALYZER)
 
-    async def _answered(self, answer: h.Answered) -> h.Answered:
-        """Have an amended text scored before it is stored as the chosen one."""
-        attempt, amended = self._state.attempt, answer.amended
-        if (
-            answer.verdict is Verdict.ACCEPTED
-            and attempt
-            and amended is not None
-            and amended != attempt.script
-        ):
-            await self._have_scored(attempt.reasoning, amended)
-        return answer
-
-    async def _helped(self, answer: h.Helped) -> h.Helped:
-        """The same for a text that was written by hand."""
-        if answer.script is not None:
-            await self._have_scored(by_hand_reasoning(self._state), answer.script)
-        return answer
-
-    async def _have_scored(self, reasoning: str, script: str) -> None:
-        """Ask the teacher about a text of the user as the dataset will have it, an answer to the prompt."""
-        if self._prompt is None:
-            return
-        teacher = self._workers[self._state.teacher]
-        if teacher.access.worker_only:
-            # What the student thinks of the user's text is what it shall unlearn.
-            return
-        asked = self._prompt.instruction, self._prompt.script, self._state.limits.max_whole_lines
-        scores = await self._channel.score(
-            teacher,
-            to_messages(render_prompt(*asked)),
-            render_answer(reasoning, script, *asked[1:]),
-        )
-        self._evidence = evolve(self._evidence, users_scores=scores)
+    @property
+    def _worker(self) -> str:
+        """The worker's teacher."""
+        return self._workers[self._state.teacher].name
 
     def _read(self, before: str, text: str) -> str:
         return self._instance.document.read(before, text, self._root)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from precision_shaking.sape.retrying import Patience, Trouble
+from precision_shaking.sape.scorers import EMBEDDED
 from precision_shaking.sape.wire import TeacherAccess
 from precision_shaking.settings import split_teacher
 
 if TYPE_CHECKING:
     import dspy
 
-EMBEDDED = "embedded/"
 # The option that holds a text which the answer will mostly repeat.
 PREDICTION = "prediction"
 TOP_LOGPROBS = 20

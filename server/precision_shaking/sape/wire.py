@@ -57,6 +57,8 @@ class StartParams:
         workspace: The folder that the document belongs to, whose own instances can be named and which is
             copied where something is run with it; None when that is not known.
         unprotected: Whether the user agreed to run an instance's command where it cannot be isolated.
+        scorer: A model for texts without log-probabilities, see `sape.scorers`; None leaves them to the
+            embedded teacher that they are of, if they are of one.
     """
 
     document: str
@@ -73,6 +75,7 @@ class StartParams:
     instance: str = "script"
     workspace: str | None = None
     unprotected: bool = False
+    scorer: str | None = None
 
 
 @frozen

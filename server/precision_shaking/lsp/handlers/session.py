@@ -75,6 +75,7 @@ async def start_session(server: Server, params: protocol.StartSessionParams) -> 
             execute=settings.execute,
             instance=instance.name,
             workspace=str(workspace) if workspace else None,
+            scorer=settings.scorer,
         )
 
         return await launch(server, lambda engine: engine.begin(start), offer_again)

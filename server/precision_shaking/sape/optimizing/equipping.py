@@ -13,7 +13,6 @@ from precision_shaking.sape.agents import Agent, Reply
 from precision_shaking.sape.channel import Call, Channel
 from precision_shaking.sape.exchange import Exchange, Messages
 from precision_shaking.sape.optimizing.programs import ProgramError, load, without_leftovers
-from precision_shaking.sape.teachers import Teacher
 
 if TYPE_CHECKING:
     import dspy
@@ -84,9 +83,9 @@ class EquippedChannel:
             self._equipped[key] = self._equip(call.agent, call.teacher.name)
         return await self.inner.ask(evolve(call, agent=self._equipped[key]))
 
-    async def score(self, teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:
+    async def score(self, model: str, messages: Messages, response: str) -> Sequence[TokenScore]:
         """See `Channel`."""
-        return await self.inner.score(teacher, messages, response)
+        return await self.inner.score(model, messages, response)
 
     def _equip(self, agent: Agent, teacher: str) -> Agent:
         try:

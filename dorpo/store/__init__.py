@@ -7,7 +7,7 @@ from dorpo.store.errors import StoreError
 from dorpo.store.harvest import HarvestedAttempt, HarvestedStep
 from dorpo.store.journals import AttemptRun, Beginning
 from dorpo.store.labelling import Unlabelled, UnlabelledText
-from dorpo.store.records import AgentCall, AttemptRecord, Row, SessionSummary, Stats, Usage
+from dorpo.store.records import AgentCall, AttemptRecord, Row, Said, SessionSummary, Stats, Usage
 
 __all__ = [
     "AGENTS",
@@ -18,6 +18,7 @@ __all__ = [
     "HarvestedAttempt",
     "HarvestedStep",
     "Row",
+    "Said",
     "SessionSummary",
     "Stats",
     "Store",

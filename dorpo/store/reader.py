@@ -9,8 +9,13 @@ from dorpo.store.file import DatasetFile
 from dorpo.store.harvest import HarvestedStep, read_steps
 from dorpo.store.labelling import Unlabelled, UnlabelledText, find_unlabelled, read_unlabelled
 from dorpo.store.reading import fingerprint, read_slice, read_stats
-from dorpo.store.records import AgentCall, Row, SessionSummary, Stats, Usage
+from dorpo.store.records import AgentCall, Row, Said, SessionSummary, Stats, Usage
 from dorpo.store.summaries import read_sessions, read_usage
+
+_USERS_WORDS = """
+SELECT words, verdict FROM feedback
+WHERE decided_by = 'user' AND trim(words) != '' ORDER BY id DESC LIMIT ?
+"""
 
 
 class DatasetReader(DatasetFile):
@@ -81,6 +86,11 @@ class DatasetReader(DatasetFile):
             yield from found
             if not more:
                 return
+
+    def users_words(self, most: int) -> list[Said]:
+        """What users said of attempts and decided themselves, by a button or a correction, newest first."""
+        with self._tables.read():
+            return [Said(*found) for found in self._tables.all(_USERS_WORDS, most)]
 
     def harvested_steps(self, instance: str) -> Iterator[HarvestedStep]:
         """Every step of an instance's sessions with its attempts and what became of them, in their order.

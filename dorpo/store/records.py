@@ -214,3 +214,11 @@ class AgentCall:
     session: str
     step: int | None
     cycle: int | None
+
+
+@frozen
+class Said:
+    """What a user said of an attempt, and the verdict that they themselves gave it."""
+
+    words: str
+    verdict: str

@@ -19,6 +19,7 @@ from precision_shaking.sape.channel import Call, Channel
 from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.formats import FieldStream
 from precision_shaking.sape.instances.documents import DocumentFaultError
+from precision_shaking.sape.recall import recalled
 from precision_shaking.sape.recorder import Recorder
 from precision_shaking.sape.setbacks import in_short, repeats, setback_block
 from precision_shaking.sape.state import State
@@ -95,6 +96,8 @@ class Consultant:
 
     async def read_feedback(self, state: State, task: h.ReadFeedback) -> Verdict | None:
         """The verdict that the user's words mean; None when they do not say or nobody can read them."""
+        if known := recalled(task.words, self.recorder.users_words()):
+            return known
         try:
             fields = await self._first_answer(
                 self.agents.analyzer, {"step": task.step, "feedback": task.words}, state

@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 
 from dorpo.rendering import region_request, render_answer
 from dorpo.softlabels import spelling
-from dorpo.store import AttemptRecord, AttemptRun, Store, Usage
+from dorpo.store import AttemptRecord, AttemptRun, Said, Store, Usage
 from precision_shaking.sape import happenings as h
 from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.execution import Execution
@@ -21,6 +21,8 @@ from precision_shaking.sape.vocabulary import Attempt, Outcome
 from precision_shaking.sape.wire import StartParams
 
 BY_USER = "user"
+# As many of the user's words as are looked through while they wait for the reading.
+_REMEMBERED = 2000
 
 
 @frozen
@@ -100,6 +102,10 @@ class Recorder:
     def corrected(self, attempt: str, verdict: str) -> None:
         """Take the user's word for what they said of an attempt before."""
         self.store.relabel(attempt, verdict)
+
+    def users_words(self) -> list[Said]:
+        """What the user said in any session and decided themselves, newest first."""
+        return self.store.users_words(_REMEMBERED)
 
     def called(
         self, agent: str, teacher: str, exchange: Exchange, status: str, seconds: float, state: State

@@ -5,7 +5,7 @@ In one run, greedily, each question asked both ways in turn, held to the form by
 * planner and lead are asked to change the first function or class of each script; counted are the answers
   that speak of it by its name, and those that cannot be read;
 * the analyzer is asked for the verdict of labelled feedback, as larger models are; counted are the right
-  ones. (In sessions the embedded model is not asked, see `sape/likelihood.py`.)
+  ones. (In sessions the embedded model is not asked, see `sape/reading.py`.)
 
 Seconds are by the clock, median of the questions: compare them with each other only. The last line is one
 JSON object; `better` holds the agents that answer better with it.

@@ -152,6 +152,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     _add_teachers(parser, "a model to try, several one after the other")
     parser.add_argument("--data", metavar="FILE.jsonl", help="labelled feedback (default: the package's own)")
+    parser.add_argument(
+        "--half",
+        choices=("development", "test"),
+        help="read one half of them: choose how to read by the one, and measure your choice on the other",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="read only the first N feedbacks")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 

@@ -1,6 +1,7 @@
 """Measuring the analyzer: the figures are counted right, whoever answers, and the command says them."""
 
 import json
+from collections import Counter
 
 import pytest
 from scripted_teacher import ScriptedTeacher, verdict
@@ -8,15 +9,18 @@ from scripted_teacher import ScriptedTeacher, verdict
 from precision_shaking.cli import main
 from precision_shaking.sape.agents import Agents, ask
 from precision_shaking.sape.evaluation import (
-    READINGS,
+    FEEDBACK,
+    HALVES,
     UNREADABLE,
     EvaluationError,
     Feedback,
     evaluate,
+    half,
     read_feedbacks,
 )
 from precision_shaking.sape.exchange import Exchange
 from precision_shaking.sape.teachers import connect, parse_teacher
+from precision_shaking.sape.vocabulary import READINGS
 
 LINE = {"text": "fine", "language": "en", "tone": "curt", "verdict": "accepted", "step": "go on"}
 
@@ -39,6 +43,33 @@ def test_right_wrong_and_unreadable_answers_are_counted():
         "unreadable": 0,
     }
     assert found.confusion["redo"][UNREADABLE] == 1
+
+
+def test_what_the_user_is_asked_about_is_no_answer():
+    meant = ["accepted", "accepted", "redo", "redo", "unclear", "further_edit"]
+    read = ["accepted", "unclear", "accepted", None, "accepted", "further_edit"]
+    found = evaluate("a/b", [_feedback(word) for word in meant], read, 1.5)
+    assert found.coverage == 4 / 6
+    assert found.accuracy_of_answers == 2 / 4
+    assert found.wrongly_accepted == 2
+
+
+def test_nothing_answered_has_no_accuracy():
+    found = evaluate("a/b", [_feedback("redo")], ["unclear"], 0.0)
+    assert (found.coverage, found.accuracy_of_answers, found.wrongly_accepted) == (0.0, None, 0)
+
+
+def test_the_halves_are_the_whole_and_alike():
+    every = read_feedbacks(FEEDBACK)
+    halves = [half(every, name) for name in HALVES]
+    in_all = Counter(feedback.language for feedback in every)
+    assert sorted([*halves[0], *halves[1]], key=every.index) == every
+    for of_it in halves:
+        verdicts = Counter(feedback.verdict for feedback in of_it)
+        assert set(verdicts.values()) == {len(every) // 8}
+        languages = Counter(feedback.language for feedback in of_it)
+        assert all(languages[name] for name, count in in_all.items() if count >= 2 * len(READINGS))
+    assert half(every, "test") == halves[1]
 
 
 def test_of_nothing_there_is_no_share():
@@ -123,7 +154,17 @@ def test_the_table_says_it_to_people(run, tmp_path):
         status, out, err = run("--teacher", teacher.teacher(), "--data", _set(tmp_path, "redo", "accepted"))
     assert (status, err) == (0, "")
     assert "accuracy 50.0% of 2, 0 unreadable" in out
+    assert "taken for a verdict 100.0%, of these right 50.0%, wrongly accepted 0" in out
     assert "openai/scripted" in out
+
+
+def test_one_half_is_read_alone(run, tmp_path):
+    with ScriptedTeacher({"analyzer": [verdict("redo")]}) as teacher:
+        data = _set(tmp_path, "redo", "accepted", "redo", "accepted")
+        _, out, _ = run("--teacher", teacher.teacher(), "--data", data, "--half", "test", "--json")
+        assert len(teacher.asked("analyzer")) == 2
+    (found,) = json.loads(out)["teachers"]
+    assert (found["items"], found["coverage"], found["accuracy_of_answers"]) == (2, 1.0, 0.5)
 
 
 def test_a_limit_takes_the_first(run, tmp_path):

@@ -5,7 +5,8 @@ import unicodedata
 from collections import Counter
 from importlib import resources
 
-from precision_shaking.sape.evaluation import FEEDBACK, READINGS, read_feedbacks
+from precision_shaking.sape.evaluation import FEEDBACK, read_feedbacks
+from precision_shaking.sape.vocabulary import READINGS
 
 SET = read_feedbacks(FEEDBACK)
 TONES = {"curt", "polite", "sarcastic", "technical", "vague", "emoji"}

@@ -29,10 +29,10 @@ from precision_shaking.sape.explaining import explain
 from precision_shaking.sape.formats import excerpt, whole_characters
 from precision_shaking.sape.instances.catalogue import default
 from precision_shaking.sape.instances.declaration import ROLES, AgentPart, Instance
-from precision_shaking.sape.likelihood import read_by_likelihood
+from precision_shaking.sape.reading import read_by_itself
 from precision_shaking.sape.routes import Place
 from precision_shaking.sape.teachers import Teacher, TeacherError
-from precision_shaking.sape.vocabulary import Verdict
+from precision_shaking.sape.vocabulary import READINGS
 
 # Greedy first; who is asked again must not say the same.
 _TEMPERATURES = (0.0, 0.4, 0.7, 0.9, 1.0)
@@ -153,11 +153,11 @@ def _worker(part: AgentPart, max_whole_lines: int) -> Agent:
 
 
 def _analyzer(part: AgentPart) -> Agent:
-    shape = Field("verdict", Choice([*(str(verdict) for verdict in Verdict), "unclear"]))
+    shape = Field("verdict", Choice(READINGS))
     return Agent(
         "analyzer",
         *_short(ReadFeedback, Place.ANALYZER, part, shape),
-        embedded_respond=read_by_likelihood,
+        embedded_respond=read_by_itself,
     )
 
 

@@ -6,17 +6,20 @@ The set lies beside this module and goes wherever the package goes. Nothing here
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from attrs import fields, frozen
 
-from precision_shaking.sape.vocabulary import Verdict
+from precision_shaking.sape.vocabulary import READINGS, Verdict
 
 FEEDBACK = Path(__file__).parent / "data" / "feedback.jsonl"
-# What the analyzer may answer, and what becomes of an answer that is none of these.
-READINGS = (*(str(verdict) for verdict in Verdict), "unclear")
+# The one half is there to choose how to read by, the other to measure what was chosen.
+HALVES = ("development", "test")
+_HALVES_SEED = 20260101
+# What becomes of an answer that is none of the readings.
 UNREADABLE = "unreadable"
 
 
@@ -73,6 +76,24 @@ class Evaluation:
         return _share(sum(self.confusion[meant][meant] for meant in READINGS), self.items)
 
     @property
+    def coverage(self) -> float | None:
+        """Share of feedbacks that were taken for a verdict; of the others the user is asked."""
+        return _share(self._taken_for(*Verdict), self.items)
+
+    @property
+    def accuracy_of_answers(self) -> float | None:
+        """Share of right readings among those that were taken for a verdict; None if none was."""
+        return _share(sum(self.confusion[verdict][verdict] for verdict in Verdict), self._taken_for(*Verdict))
+
+    @property
+    def wrongly_accepted(self) -> int:
+        """Feedbacks that were taken for accepted and are not: the worst error, since it closes the step."""
+        return self._taken_for(Verdict.ACCEPTED) - self.confusion[Verdict.ACCEPTED][Verdict.ACCEPTED]
+
+    def _taken_for(self, *verdicts: str) -> int:
+        return sum(readings[verdict] for readings in self.confusion.values() for verdict in verdicts)
+
+    @property
     def accuracy_by_verdict(self) -> dict[str, float | None]:
         """The same, of the feedbacks that mean each verdict."""
         return {
@@ -86,6 +107,9 @@ class Evaluation:
             "teacher": self.teacher,
             "items": self.items,
             "accuracy": self.accuracy,
+            "coverage": self.coverage,
+            "accuracy_of_answers": self.accuracy_of_answers,
+            "wrongly_accepted": self.wrongly_accepted,
             "accuracy_by_verdict": self.accuracy_by_verdict,
             "confusion": {meant: dict(readings) for meant, readings in self.confusion.items()},
             "unreadable": self.unreadable,
@@ -108,6 +132,25 @@ def evaluate(
     for feedback, reading in zip(feedbacks, readings, strict=True):
         confusion[feedback.verdict][UNREADABLE if reading is None else reading] += 1
     return Evaluation(teacher, confusion, seconds)
+
+
+def half(feedbacks: Sequence[Feedback], name: str) -> list[Feedback]:
+    """One half of a set, always the same one of the same set, in the set's order.
+
+    Each verdict is in both alike, and each language of which there are several for a verdict.
+
+    Args:
+        feedbacks: The set.
+        name: One of `HALVES`.
+    """
+    order = list(range(len(feedbacks)))
+    random.Random(_HALVES_SEED).shuffle(order)  # noqa: S311 - nothing secret depends on it
+    mine: list[int] = []
+    for verdict in READINGS:
+        of_verdict = [number for number in order if feedbacks[number].verdict == verdict]
+        of_verdict.sort(key=lambda number: feedbacks[number].language)
+        mine += of_verdict[HALVES.index(name) :: len(HALVES)]
+    return [feedbacks[number] for number in sorted(mine)]
 
 
 def read_feedbacks(path: Path) -> list[Feedback]:

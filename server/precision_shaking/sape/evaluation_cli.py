@@ -19,15 +19,16 @@ from dorpo.store import default_path
 from precision_shaking.sape.environment import quieten
 from precision_shaking.sape.evaluation import (
     FEEDBACK,
-    READINGS,
     UNREADABLE,
     Evaluation,
     EvaluationError,
     Feedback,
     evaluate,
+    half,
     read_feedbacks,
 )
 from precision_shaking.sape.teachers import TeacherError, connect, parse_teacher
+from precision_shaking.sape.vocabulary import READINGS
 from precision_shaking.sape.wire import TeacherAccess
 
 _DEFAULT_TEACHER = "embedded/smollm2"
@@ -44,7 +45,10 @@ def run_evaluation(args: argparse.Namespace) -> int:
     data = Path(args.data) if args.data else FEEDBACK
     key = os.environ.get("PRECISION_SHAKING_API_KEY")
     try:
-        feedbacks = read_feedbacks(data)[: None if args.limit is None else max(1, args.limit)]
+        feedbacks = read_feedbacks(data)
+        if args.half is not None:
+            feedbacks = half(feedbacks, args.half)
+        feedbacks = feedbacks[: None if args.limit is None else max(1, args.limit)]
         pool = [parse_teacher(text) for text in args.teachers or [_DEFAULT_TEACHER]]
         # The key is meant for servers of the user's own; a provider's is in the provider's own variable.
         accesses = [TeacherAccess(t.name, t.base_url, key if t.base_url else None) for t in pool]
@@ -100,6 +104,8 @@ def _show(evaluation: Evaluation, console: Console) -> None:
     console.print(
         f"accuracy {_percent(evaluation.accuracy)} of {evaluation.items}, "
         f"{evaluation.unreadable} unreadable, {evaluation.seconds:.1f} s\n"
+        f"taken for a verdict {_percent(evaluation.coverage)}, of these right "
+        f"{_percent(evaluation.accuracy_of_answers)}, wrongly accepted {evaluation.wrongly_accepted}\n"
     )
 
 

@@ -28,6 +28,11 @@ class Verdict(StrEnum):
     FURTHER_EDIT = "further_edit"
 
 
+UNCLEAR = "unclear"
+# What the feedback analyzer may answer.
+READINGS = (*(str(verdict) for verdict in Verdict), UNCLEAR)
+
+
 class Reason(StrEnum):
     """Why an attempt became the rejected side of a row."""
 

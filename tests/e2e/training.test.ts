@@ -1,4 +1,4 @@
-/** The training command, from a dataset of two rows to an adapter on disk, and cancelled on the way. */
+/** The training command, from a dataset of two rows to an adapter on disk and a worker, and cancelled on the way. */
 
 import assert from "node:assert/strict";
 import { readdir, writeFile } from "node:fs/promises";
@@ -20,15 +20,20 @@ const replies = {
   analyzer: [judge("redo")],
 };
 
-/** A session without an editor, for the rows, and a student that trains in no time. */
-async function harvest({ folder, database, teacher }: Backstage): Promise<string> {
+/** A session without an editor, for the rows. */
+async function harvest({ folder, database, teacher }: Backstage): Promise<void> {
   const script = join(folder, "harvest.py");
   const answers = join(folder, "answers.jsonl");
   await writeFile(script, GREET);
   await writeFile(answers, '{"verdict": "redo", "text": "Capital letters."}\n{"verdict": "accepted"}\n');
   const session = ["run", script, "Greet everybody", "--teacher", teacher, "--answers", answers, "--db", database];
   await finish({ command: PYTHON, args: ["-m", "precision_shaking", ...session], env: process.env });
-  const student = join(folder, "student");
+}
+
+/** The same with a student that trains in no time. */
+async function harvestForTiny(backstage: Backstage): Promise<string> {
+  await harvest(backstage);
+  const student = join(backstage.folder, "student");
   await finish({ command: PYTHON, args: [join(import.meta.dirname, "..", "tiny_student.py"), student], env: process.env });
   return student;
 }
@@ -41,7 +46,7 @@ test("training shows its progress and leaves an adapter", { timeout: 240_000 }, 
       ...play,
       name: "training",
       prepare: async (backstage) => ({
-        "precisionShaking.student": await harvest(backstage),
+        "precisionShaking.student": await harvestForTiny(backstage),
         "precisionShaking.trainingSteps": 3,
       }),
     },
@@ -66,7 +71,7 @@ test("a cancelled training keeps what it learned", { timeout: 240_000 }, () =>
       ...play,
       name: "cancelled",
       prepare: async (backstage) => ({
-        "precisionShaking.student": await harvest(backstage),
+        "precisionShaking.student": await harvestForTiny(backstage),
         "precisionShaking.trainingSteps": 100_000,
       }),
     },
@@ -81,6 +86,36 @@ test("a cancelled training keeps what it learned", { timeout: 240_000 }, () =>
       assert.equal(training?.status, "cancelled");
       assert.ok((training?.last_step ?? 0) > 0);
       assert.ok((await readdir(training?.output ?? "")).includes("adapter_model.safetensors"));
+    },
+  ),
+);
+
+test("what was trained becomes the worker, and stops being it", { timeout: 240_000 }, () =>
+  perform(
+    {
+      ...play,
+      name: "own-model",
+      prepare: async (backstage) => {
+        await harvest(backstage);
+        return { "precisionShaking.trainingSteps": 1 };
+      },
+    },
+    async ({ workbench, home, photograph }) => {
+      await workbench.openFile("greet.py");
+      await workbench.run(paletteTitle("train"));
+      const trained = workbench.notification(/The small model is trained/);
+      await trained.waitFor({ timeout: 120_000 });
+      await photograph("1-trained");
+      await workbench.press(/The small model is trained/, "Use as Worker");
+      await workbench.notification(/The worker asks your model first/).waitFor({ timeout: 120_000 });
+      await photograph("2-working");
+      const [model = ""] = await readdir(join(home, "models"));
+      const [file] = (await readdir(join(home, "models", model))).filter((name) => name.endsWith(".gguf"));
+      const set = `"precisionShaking.worker": "embedded/${join(home, "models", model, String(file))}"`;
+      await until("the setting to be written", async () => (await workbench.filesWith(set)).length > 0);
+      await workbench.press(/The worker asks your model first/, "Stop Using It");
+      await workbench.notification(/The worker asks your teachers only/).waitFor();
+      await until("the setting to be gone", async () => (await workbench.filesWith(set)).length === 0);
     },
   ),
 );

@@ -141,3 +141,41 @@ async def test_a_training_outlives_its_editor(home, tiny_student):
 
 def _process_in(lock):
     return int(lock.read_text("ascii"))
+
+
+async def test_without_a_training_there_is_no_model_to_work_with(home):
+    async with editor(home) as ed:
+        with pytest.raises(JsonRpcException, match="There is no trained model yet: train one first"):
+            await ed.ask("makeWorker", {"training": None})
+
+
+@pytest.mark.train
+async def test_a_student_that_no_worker_can_ask_is_refused_with_the_way_out(home, tiny_student):
+    with _teacher() as teacher:
+        options = {"teachers": [teacher.teacher()], "student": str(tiny_student), "trainingSteps": 1}
+        async with editor(home, **options) as ed:
+            await _accept_one_step(ed)
+            await ed.ask("startTraining", {"workDoneToken": "training"})
+            with pytest.raises(JsonRpcException, match=r"only llama\.cpp can make one of .* --help"):
+                await ed.ask("makeWorker", {"training": None, "workDoneToken": "making"})
+
+
+@pytest.mark.train
+@pytest.mark.embedded
+async def test_a_cancelled_model_is_not_half_there_and_can_be_made_later(home):
+    with _teacher() as teacher:
+        async with editor(home, teachers=[teacher.teacher()], student="smollm2", trainingSteps=1) as ed:
+            await _accept_one_step(ed)
+            trained = await ed.ask("startTraining", {"workDoneToken": "training"})
+            await _reports(ed)
+            making = asyncio.ensure_future(
+                ed.ask("makeWorker", {"training": trained["output"], "workDoneToken": "making"})
+            )
+            await ed.next_report()
+            ed.client.window_work_done_progress_cancel(types.WorkDoneProgressCancelParams("making"))
+            with pytest.raises(JsonRpcException, match="Cancelled: no model was made"):
+                await making
+            assert list(home.glob("models/*")) == []
+            made = await ed.ask("makeWorker", {"training": None, "workDoneToken": "again"})
+    (file,) = home.glob("models/*/*-f16.gguf")
+    assert made == {"worker": f"embedded/{file}"}

@@ -39,13 +39,10 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from dorpo.softlabels import TokenScore
 from dorpo.store import Store
 from precision_shaking.sape import events as e
-from precision_shaking.sape.channel import DirectChannel
-from precision_shaking.sape.exchange import Messages
 from precision_shaking.sape.session import Session
-from precision_shaking.sape.teachers import Teacher, connect, parse_teacher
+from precision_shaking.sape.teachers import connect, parse_teacher
 from precision_shaking.sape.wire import AnswerParams, HelpParams, StartParams
 
 FIRST, LATER = (Path(__file__).with_name(name) for name in ("changes.toml", "later_changes.toml"))
@@ -104,18 +101,6 @@ HAS: dict[str, Callable[[ast.AST], bool]] = {
     "docstring": documented,
     **{name: calls(name) for name in ("enumerate", "max", "sum")},
 }
-
-
-@frozen
-class ScoringChannel(DirectChannel):
-    """The way to the teachers, with one more for the log-probabilities of what the user wrote."""
-
-    scorer: Teacher
-
-    async def score(self, teacher: Teacher, messages: Messages, response: str) -> Sequence[TokenScore]:
-        """Ask the scorer, whoever wrote what the user changed."""
-        del teacher
-        return await DirectChannel.score(self, self.scorer, messages, response)
 
 
 @define
@@ -198,8 +183,14 @@ def play_on(begin: Path | None, changes: Path, end: Path, args: argparse.Namespa
         if begin:
             copy(begin, db)
         scorer = args.scorer or gemma(Path(folder))
-        answers = asyncio.run(play_all(read_changes(changes)[: args.changes], scorer.absolute(), db))
+        model = f"embedded/{scorer.absolute()}"
+        answers = asyncio.run(play_all(read_changes(changes)[: args.changes], model, db))
+        # A session that is stopped scores nothing more.
+        run("precision_shaking", "score", "--db", db, "--scorer", model)
         copy(db, end)
+    with Store.open(end) as store:
+        unlabelled = [row.uid for row in store.rows() if row.chosen_soft_labels is None]
+    assert not unlabelled, f"{len(unlabelled)} chosen responses have no soft labels"
     return answers
 
 
@@ -234,30 +225,27 @@ def printed(script: str) -> str:
     ).stdout
 
 
-async def play_all(changes: Sequence[Change], scorer: Path, db: Path) -> dict[str, int]:
+async def play_all(changes: Sequence[Change], scorer: str, db: Path) -> dict[str, int]:
     """Play a session for every change; how often the user gave which answer."""
     worker = connect(parse_teacher(WORKER))
-    channel = ScoringChannel(connect(parse_teacher(f"embedded/{scorer}")))
     answers: Counter[str] = Counter()
     with Store.open(db) as store:
         for number, change in enumerate(changes, 1):
             user = User(change)
-            params = StartParams(f"change{number}.py", change.before, change.request, (worker.access,))
-            user.session = Session(params, [worker], store, user.hear, channel=channel)
+            told = (f"change{number}.py", change.before, change.request, (worker.access,))
+            params = StartParams(*told, scorer=scorer)
+            user.session = Session(params, [worker], store, user.hear)
             await user.session.run()
             answers += user.answers
             print(f"session {number} of {len(changes)}: {dict(answers)}", flush=True)
-        rows = list(store.rows())
-        soft = sum(row.chosen_soft_labels is not None for row in rows)
-        print(f"{len(rows)} rows, {soft} with soft labels", flush=True)
     return dict(answers)
 
 
 def learn(before: Path, after: Path, output: Path, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """Train with a seed on all that came before, and measure base and student on what came after."""
     train = ["--student", "smollm2", "--holdout", 0, "--seed", seed, "--max-steps", args.steps]
-    dorpo("train", "--db", before, *train, "--learning-rate", args.learning_rate, "--output", output)
-    report = json.loads(dorpo("evaluate", "--db", after, "--adapter", output, "--json"))
+    run("dorpo", "train", "--db", before, *train, "--learning-rate", args.learning_rate, "--output", output)
+    report = json.loads(run("dorpo", "evaluate", "--db", after, "--adapter", output, "--json"))
     base, trained = (candidate["figures"] for candidate in report["candidates"])
     gain = report["candidates"][1]["gain"]
     print(f"seed {seed}, {base['prompts']} prompts with {base['pairs']} pairs: {report['on']}", flush=True)
@@ -269,9 +257,9 @@ def learn(before: Path, after: Path, output: Path, seed: int, args: argparse.Nam
     return {"seed": seed, "on": report["on"], **measured, **changed, "gain": gain}
 
 
-def dorpo(*arguments: object) -> str:
-    """Run a subcommand; its standard output."""
-    command = [sys.executable, "-m", "dorpo", *map(str, arguments)]
+def run(*words: object) -> str:
+    """Run a command of the product; its standard output."""
+    command = [sys.executable, "-m", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
